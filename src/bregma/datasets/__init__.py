@@ -1,0 +1,5 @@
+"""Generators with known truth and loaders of small real sets; readers of file formats live in recording."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

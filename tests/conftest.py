@@ -1,0 +1,17 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of small real data sets, kept beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("the small real data sets (../shared/data) are not on this machine")
+    return SHARED
