@@ -1,4 +1,4 @@
-"""Statistics of any score (nulls, ceilings, intervals, p-values); the scores themselves live in the method rooms."""
+"""Nulls, ceilings, intervals and tests of any score; the scores themselves live in method rooms."""
 
 import lazy_loader as _lazy
 
