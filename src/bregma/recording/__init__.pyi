@@ -1,0 +1,5 @@
+from ._dissimilarity import Dissimilarity as Dissimilarity
+from ._read import read as read
+from ._recording import Recording as Recording
+from ._spikes import SpikeTrains as SpikeTrains
+from ._stimuli import Stimuli as Stimuli

@@ -1,0 +1,873 @@
+"""Recording: labelled responses of any system, the one thing that every question takes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Float, Shaped
+
+from bregma.errors import InvalidArgument, InvalidRecording, NotIdentifiable, UnknownName
+from bregma.recording._labels import (
+    Labels,
+    Table,
+    check_ids,
+    clean_labels,
+    first_appearance,
+    select_mask,
+    shown,
+    table_columns,
+)
+from bregma.recording._measured_in import check_measured_in
+
+if TYPE_CHECKING:
+    import torch
+
+DIMS = ("presentation", "time", "unit")
+Missing = Literal["raise", "drop_units", "drop_presentations"]
+
+
+class Recording:
+    """Responses of units to presentations, over time or not, with their labels.
+
+    A thin, validated wrapper around one `xarray.DataArray` with the dimensions
+    ``presentation``, optionally ``time`` (seconds), and ``unit``. Coordinates are flat: unit
+    coordinates say what each unit is (``area``, ``layer``, ``subject`` ...), presentation
+    coordinates what was shown (``stimulus``, ``repeat``, ``condition`` ...). A Recording is
+    never changed in place and never holds NaN or infinity; attributes of the array are not
+    carried, because no operation could keep them true. It may be backed by Dask.
+
+    Parameters
+    ----------
+    data : xarray.DataArray
+        Numbers with the dimensions above, in any order.
+    measured_in : str, optional
+        Unit of measurement, such as ``"spikes/s"`` or ``"mV"``.
+    sessions : pandas.DataFrame, optional
+        Metadata of sessions, indexed by session. It is joined through the coordinate
+        ``session`` of units or presentations; a table of one row needs no such coordinate.
+    missing : {"raise", "drop_units", "drop_presentations"}
+        What to do with values that are NaN or infinite.
+
+    Raises
+    ------
+    InvalidRecording
+        Wrong dimensions, duplicate or missing ids, uneven labels, NaN, nothing in it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bregma import Recording
+    >>> r = Recording.from_array(
+    ...     np.eye(4, 3), unit={"unit": ["a", "b", "c"], "area": ["V1", "V1", "IT"]}
+    ... )
+    >>> r.select(area="V1")
+    Recording(4 presentations of 4 stimuli, 2 units)
+    """
+
+    __slots__ = ("data", "measured_in", "sessions")
+    data: xr.DataArray
+    measured_in: str | None
+    sessions: pd.DataFrame | None
+
+    def __init__(
+        self,
+        data: xr.DataArray,
+        *,
+        measured_in: str | None = None,
+        sessions: pd.DataFrame | None = None,
+        missing: Missing = "raise",
+    ) -> None:
+        data = _with_checked_labels(_with_checked_dims(data))
+        if missing not in ("raise", "drop_units", "drop_presentations"):
+            raise InvalidArgument(f"missing={missing!r} is not one of {Missing.__args__}")  # type: ignore[attr-defined]
+        if data.chunks is None:
+            data = _without_missing(data, missing)
+        elif missing != "raise":
+            raise InvalidArgument("missing values of lazy data are unknown: .load() it first")
+        _check_sessions(data, sessions)
+        object.__setattr__(self, "data", data)
+        object.__setattr__(self, "measured_in", check_measured_in(measured_in))
+        object.__setattr__(self, "sessions", sessions)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Recording is never changed in place; make a new one ({name})")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.data, self.measured_in, self.sessions)
+
+    @classmethod
+    def from_array(
+        cls,
+        values: Any,
+        *,
+        unit: Table | Iterable[Any] | None = None,
+        presentation: Table | Iterable[Any] | None = None,
+        time: Any = None,
+        measured_in: str | None = None,
+        sessions: pd.DataFrame | None = None,
+        missing: Missing = "raise",
+        name: str | None = None,
+    ) -> Recording:
+        """Make a Recording from an array and its labels.
+
+        Parameters
+        ----------
+        values : array
+            Shape (presentation, unit) or (presentation, time, unit); NumPy, torch or Dask.
+        unit : DataFrame, mapping or sequence, optional
+            Columns of unit coordinates (ids under ``"unit"``), or just the ids.
+        presentation : DataFrame, mapping or sequence, optional
+            Columns of presentation coordinates (ids under ``"presentation"``), or just the
+            ids. ``stimulus`` is the ids where it is not given.
+        time : array, optional
+            Times in seconds; needed where values have three dimensions.
+        measured_in : str, optional
+            Unit of measurement.
+        sessions : pandas.DataFrame, optional
+            Metadata of sessions, indexed by session.
+        missing : {"raise", "drop_units", "drop_presentations"}
+            What to do with values that are NaN or infinite.
+        name : str, optional
+            Name of the recording, used in tables and figures.
+
+        Returns
+        -------
+        Recording
+            The values with their labels.
+
+        Raises
+        ------
+        InvalidRecording
+            As the class does.
+        """
+        if hasattr(values, "detach"):  # a torch tensor; NumPy has no bfloat16
+            values = values.detach().cpu()
+            values = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
+        elif not hasattr(values, "dask"):
+            values = np.asarray(values)
+        if values.ndim not in (2, 3):
+            raise InvalidRecording(
+                "values must be (presentation, unit) or (presentation, time, unit); "
+                f"their shape is {values.shape}"
+            )
+        if (time is None) == (values.ndim == 3):
+            raise InvalidRecording(
+                f"values of shape {values.shape} need "
+                + ("their times: give time=" if time is None else "no time, but time= is given")
+            )
+        dims = DIMS if values.ndim == 3 else ("presentation", "unit")
+        n_presentations, n_units = values.shape[0], values.shape[-1]
+        units = table_columns(unit, "unit", n_units, [f"u{i}" for i in range(n_units)])
+        shows = table_columns(
+            presentation, "presentation", n_presentations, np.arange(n_presentations)
+        )
+        if twice := set(units) & set(shows):
+            raise InvalidRecording(f"coordinates of units and presentations share {shown(twice)}")
+        coords: dict[str, Any] = {key: ("unit", column) for key, column in units.items()}
+        coords |= {key: ("presentation", column) for key, column in shows.items()}
+        if time is not None:
+            coords["time"] = ("time", np.asarray(time, dtype=float))
+            if coords["time"][1].shape != values.shape[1:2]:
+                raise InvalidRecording(
+                    f"time has the shape {coords['time'][1].shape}, "
+                    f"but the values have {values.shape[1]} samples"
+                )
+        data = xr.DataArray(values, dims=dims, coords=coords, name=name)
+        return cls(data, measured_in=measured_in, sessions=sessions, missing=missing)
+
+    # What is in it
+
+    @property
+    def values(self) -> Shaped[np.ndarray, "presentation *time unit"]:
+        """Values as a NumPy array, computed where they are lazy, and checked to be finite."""
+        if self.data.chunks is None:
+            return self.data.values
+        return _without_missing(self.data.compute(), "raise").values
+
+    @property
+    def name(self) -> str | None:
+        """Name of the recording."""
+        return None if self.data.name is None else str(self.data.name)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of presentation, time (where there is one) and unit."""
+        return self.data.shape
+
+    @property
+    def n_presentations(self) -> int:
+        """Number of presentations."""
+        return self.data.sizes["presentation"]
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return self.data.sizes["unit"]
+
+    @property
+    def has_time(self) -> bool:
+        """Whether responses are time series."""
+        return "time" in self.data.dims
+
+    @property
+    def times(self) -> Float[np.ndarray, " time"]:
+        """Times in seconds."""
+        if not self.has_time:
+            raise InvalidRecording("this recording has no time dimension")
+        return self.data["time"].values
+
+    @property
+    def sampling_rate(self) -> float:
+        """Samples per second, derived from the times; an error where they are uneven."""
+        steps = np.diff(self.times)
+        if not len(steps):
+            raise InvalidRecording("one sample has no sampling rate")
+        mean = (self.times[-1] - self.times[0]) / len(steps)
+        if np.abs(steps - mean).max() > 1e-3 * mean:
+            raise InvalidRecording(
+                f"the times are uneven (steps of {steps.min():.6g} to {steps.max():.6g} s): "
+                "there is no one sampling rate"
+            )
+        return float(1 / mean)
+
+    @property
+    def stimuli(self) -> Labels:
+        """Stimulus of each presentation."""
+        return self.data["stimulus"].values
+
+    @property
+    def unique_stimuli(self) -> Labels:
+        """Stimuli in the order of their first presentation."""
+        return first_appearance(self.stimuli)[0]
+
+    @property
+    def units(self) -> pd.DataFrame:
+        """Table of units, indexed by their ids."""
+        return self._table("unit")
+
+    @property
+    def presentations(self) -> pd.DataFrame:
+        """Table of presentations, indexed by their ids."""
+        return self._table("presentation")
+
+    def _table(self, dim: str) -> pd.DataFrame:
+        columns = {
+            str(name): coordinate.values
+            for name, coordinate in self.data.coords.items()
+            if coordinate.dims == (dim,) and name != dim
+        }
+        return pd.DataFrame(columns, index=pd.Index(self.data[dim].values, name=dim))
+
+    def coordinate_names(self, dim: str | None = None) -> list[str]:
+        """Names of coordinates, columns of the session table included.
+
+        Parameters
+        ----------
+        dim : {"presentation", "time", "unit"}, optional
+            Only those along this dimension.
+
+        Returns
+        -------
+        list of str
+            The names.
+        """
+        own = [str(n) for n, c in self.data.coords.items() if dim is None or c.dims == (dim,)]
+        if self.sessions is not None and dim in (None, self._session_dim()):
+            own += [str(name) for name in self.sessions if str(name) not in own]
+        return own
+
+    def dim_of(self, name: str) -> str:
+        """Dimension along which a coordinate lies.
+
+        Parameters
+        ----------
+        name : str
+            A coordinate or a column of the session table.
+
+        Returns
+        -------
+        str
+            ``"presentation"``, ``"time"`` or ``"unit"``.
+
+        Raises
+        ------
+        UnknownName
+            No such coordinate; the message has the nearest names.
+        """
+        if name in self.data.coords:
+            return str(self.data[name].dims[0])
+        if self.sessions is not None and name in self.sessions:
+            return self._session_dim()
+        raise UnknownName.of("coordinate", name, self.coordinate_names())
+
+    def coordinate(self, name: str) -> Labels:
+        """Labels of one coordinate; a column of the session table is joined through ``session``.
+
+        Parameters
+        ----------
+        name : str
+            A coordinate or a column of the session table.
+
+        Returns
+        -------
+        array
+            One label for each entry of the dimension.
+
+        Raises
+        ------
+        UnknownName
+            No such coordinate; the message has the nearest names.
+        """
+        dim = self.dim_of(name)
+        if name in self.data.coords:
+            return self.data[name].values
+        assert self.sessions is not None
+        if "session" in self.data.coords:
+            joined = self.sessions[name].loc[self.data["session"].values]
+        else:
+            joined = self.sessions[name].iloc[np.zeros(self.data.sizes[dim], dtype=int)]
+        return clean_labels(joined.to_numpy(), f"session column {name!r}")
+
+    def _session_dim(self) -> str:
+        return str(self.data["session"].dims[0]) if "session" in self.data.coords else "unit"
+
+    # Making others from it
+
+    def _with(self, data: xr.DataArray, *, measured_in: str | None = None) -> Recording:
+        return Recording(data, measured_in=measured_in, sessions=self.sessions)
+
+    def with_values(self, values: Any, *, measured_in: str | None = None) -> Recording:
+        """Same labels, other values; the unit of measurement is cleared unless it is given.
+
+        Parameters
+        ----------
+        values : array
+            Of the same shape.
+        measured_in : str, optional
+            Unit of measurement of the new values.
+
+        Returns
+        -------
+        Recording
+            The new recording.
+        """
+        if tuple(values.shape) != self.shape:
+            raise InvalidRecording(f"values have the shape {values.shape}, not {self.shape}")
+        return self._with(self.data.copy(data=values), measured_in=measured_in)
+
+    def named(self, name: str | None) -> Recording:
+        """Same recording under another name.
+
+        Parameters
+        ----------
+        name : str or None
+            The name.
+
+        Returns
+        -------
+        Recording
+            The renamed recording.
+        """
+        return self._with(self.data.rename(name), measured_in=self.measured_in)
+
+    def assign(self, **columns: tuple[str, Any] | Any) -> Recording:
+        """Add or replace coordinates.
+
+        Parameters
+        ----------
+        **columns : (dim, labels) or labels
+            The dimension may be left out where the coordinate is there already.
+
+        Returns
+        -------
+        Recording
+            The recording with these coordinates.
+        """
+        coords = {}
+        for name, column in columns.items():
+            dim, labels = column if isinstance(column, tuple) else (self.dim_of(name), column)
+            if dim not in self.data.dims:
+                raise UnknownName.of("dimension", dim, map(str, self.data.dims))
+            coords[name] = (dim, table_columns({name: labels}, dim, self.data.sizes[dim],
+                                               self.data[dim].values)[name])  # fmt: skip
+        return self._with(self.data.assign_coords(coords), measured_in=self.measured_in)
+
+    def drop(self, *names: str) -> Recording:
+        """Leave coordinates out.
+
+        Parameters
+        ----------
+        *names : str
+            Coordinates that are not ids, times or stimuli.
+
+        Returns
+        -------
+        Recording
+            The recording without them.
+        """
+        for name in names:
+            if name not in self.data.coords:
+                raise UnknownName.of("coordinate", name, map(str, self.data.coords))
+            if name in (*DIMS, "stimulus"):
+                raise InvalidArgument(f"{name!r} cannot be left out of a recording")
+        return self._with(self.data.drop_vars(names), measured_in=self.measured_in)
+
+    def select(self, **wanted: Any) -> Recording:
+        """Keep what has the wanted labels, in the order of the recording.
+
+        Parameters
+        ----------
+        **wanted : scalar, sequence, slice or function
+            For each coordinate: a label, several, a range (both ends included), or a function
+            from labels to booleans.
+
+        Returns
+        -------
+        Recording
+            The part that fulfils all of them.
+
+        Raises
+        ------
+        UnknownName
+            No such coordinate.
+        InvalidArgument
+            Nothing is left; the message says what there is.
+        """
+        keep = {str(dim): np.ones(size, dtype=bool) for dim, size in self.data.sizes.items()}
+        for name, value in wanted.items():
+            mask = select_mask(self.coordinate, self.coordinate_names(), name, value)
+            keep[self.dim_of(name)] &= mask
+        for dim, mask in keep.items():
+            if not mask.any():
+                raise InvalidArgument(f"no {dim} fulfils all of {wanted!r} at once")
+        part = self.data.isel({d: np.flatnonzero(m) for d, m in keep.items() if not m.all()})
+        return self._with(part, measured_in=self.measured_in)
+
+    def split(self, by: str) -> dict[Any, Recording]:
+        """One recording for each label of a unit or presentation coordinate.
+
+        Parameters
+        ----------
+        by : str
+            The coordinate.
+
+        Returns
+        -------
+        dict
+            Label to recording, in the order of first appearance.
+        """
+        labels, rank = first_appearance(self.coordinate(by))
+        dim = self.dim_of(by)
+        return {
+            label.item(): self._with(
+                self.data.isel({dim: np.flatnonzero(rank == i)}), measured_in=self.measured_in
+            )
+            for i, label in enumerate(labels)
+        }
+
+    def mean_time(self, window: tuple[float, float] | None = None) -> Recording:
+        """Average over time.
+
+        Parameters
+        ----------
+        window : (start, stop), optional
+            Seconds, both ends included; all of it where none is given.
+
+        Returns
+        -------
+        Recording
+            Without the time dimension.
+        """
+        part = self if window is None else self.select(time=slice(*window))
+        if not part.has_time:
+            raise InvalidRecording("this recording has no time dimension to average over")
+        return self._with(part.data.mean("time").drop_vars("time", errors="ignore"),
+                          measured_in=self.measured_in)  # fmt: skip
+
+    def average_repeats(self) -> Recording:
+        """Average over the presentations of each stimulus.
+
+        Coordinates that are constant within every stimulus stay; ``n_repeats`` tells how many
+        presentations went into each average.
+
+        Returns
+        -------
+        Recording
+            One presentation for each stimulus, in the order of their first presentation.
+        """
+        stimuli, rank = first_appearance(self.stimuli)
+        groups = [np.flatnonzero(rank == i) for i in range(len(stimuli))]
+        return self._average(stimuli, groups)
+
+    def _average(self, stimuli: Labels, groups: list[Any]) -> Recording:
+        values = np.stack([self.data.data[rows].mean(axis=0) for rows in groups])
+        first = np.array([rows[0] for rows in groups])
+        coords: dict[str, Any] = {
+            str(name): coordinate
+            for name, coordinate in self.data.coords.items()
+            if coordinate.dims != ("presentation",)
+        }
+        for name, labels in self.presentations.items():
+            column = labels.to_numpy()
+            if name != "n_repeats" and all((column[g] == column[g[0]]).all() for g in groups):
+                coords[str(name)] = ("presentation", self.data[str(name)].values[first])
+        coords["presentation"] = ("presentation", stimuli)
+        coords["n_repeats"] = ("presentation", np.array([len(g) for g in groups]))
+        data = xr.DataArray(values, dims=self.data.dims, coords=coords, name=self.data.name)
+        return self._with(data, measured_in=self.measured_in)
+
+    def split_halves(self, n: int = 1, *, seed: int) -> list[tuple[Recording, Recording]]:
+        """Split the repeats of every stimulus at random and average each half.
+
+        Parameters
+        ----------
+        n : int
+            How many random splits.
+        seed : int
+            Seed of the splits.
+
+        Returns
+        -------
+        list of (Recording, Recording)
+            Two recordings with one presentation for each stimulus.
+
+        Raises
+        ------
+        NotIdentifiable
+            A stimulus was shown only once.
+        """
+        stimuli, rank = first_appearance(self.stimuli)
+        once = stimuli[np.bincount(rank) < 2]
+        if len(once):
+            raise NotIdentifiable(
+                f"halves need every stimulus at least twice; shown only once: {shown(once)}"
+            )
+        rng = np.random.default_rng(seed)
+        halves = []
+        for _ in range(n):
+            shuffled = [rng.permutation(np.flatnonzero(rank == i)) for i in range(len(stimuli))]
+            first = [np.sort(rows[: len(rows) // 2]) for rows in shuffled]
+            second = [np.sort(rows[len(rows) // 2 :]) for rows in shuffled]
+            halves.append((self._average(stimuli, first), self._average(stimuli, second)))
+        return halves
+
+    def concat(
+        self,
+        *others: Recording,
+        along: Literal["presentation", "unit"],
+        keys: Iterable[str] | None = None,
+    ) -> Recording:
+        """Put recordings one behind the other.
+
+        Parameters
+        ----------
+        *others : Recording
+            Recordings with the same units (along presentation) or the same presentations
+            (along unit), the same times and the same unit of measurement.
+        along : {"presentation", "unit"}
+            The dimension that grows.
+        keys : iterable of str, optional
+            A name for each recording that goes before its ids (``"key/id"``) and becomes the
+            coordinate ``part``; needed where ids repeat.
+
+        Returns
+        -------
+        Recording
+            All of them.
+
+        Raises
+        ------
+        InvalidRecording
+            What should agree does not; the message says where.
+        """
+        from bregma.recording._combine import concat
+
+        return concat([self, *others], along, None if keys is None else list(keys))
+
+    def align(self, other: Recording, *, units: bool = False) -> tuple[Recording, Recording]:
+        """Bring two recordings to the stimuli that they share, in the same order.
+
+        Parameters
+        ----------
+        other : Recording
+            The other one.
+        units : bool
+            Also keep only the units that both have, by the coordinate ``name`` where both
+            have it, else by id, in the same order (the same cells of two animals).
+
+        Returns
+        -------
+        (Recording, Recording)
+            Presentations ordered by stimulus as in this recording, repeats in their order.
+
+        Raises
+        ------
+        InvalidRecording
+            Nothing is shared.
+        """
+        from bregma.recording._combine import align
+
+        return align(self, other, units)
+
+    # Handing it on
+
+    def to_torch(self, *, device: Any = None, dtype: Any = None) -> torch.Tensor:
+        """Values as a tensor.
+
+        Parameters
+        ----------
+        device, dtype : optional
+            As for `torch.as_tensor`.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (presentation, unit) or (presentation, time, unit); a copy, so that writing
+            to it does not change the recording.
+        """
+        import torch
+
+        return torch.tensor(np.ascontiguousarray(self.values), device=device, dtype=dtype)
+
+    def chunk(self, **chunks: int) -> Recording:
+        """The same recording backed by Dask.
+
+        Parameters
+        ----------
+        **chunks : int
+            Chunk length of each dimension; chosen by Dask where none is given.
+
+        Returns
+        -------
+        Recording
+            The lazy recording.
+        """
+        from bregma._extras import require
+
+        require("dask.array", "scale")
+        for dim in chunks:
+            if dim not in self.data.dims:
+                raise UnknownName.of("dimension", dim, map(str, self.data.dims))
+        return self._with(self.data.chunk(chunks or "auto"), measured_in=self.measured_in)
+
+    def load(self, *, missing: Missing = "raise") -> Recording:
+        """The same recording in memory.
+
+        Parameters
+        ----------
+        missing : {"raise", "drop_units", "drop_presentations"}
+            What to do with values that are NaN or infinite.
+
+        Returns
+        -------
+        Recording
+            The recording, with its values computed.
+        """
+        return Recording(
+            self.data.compute(),
+            measured_in=self.measured_in,
+            sessions=self.sessions,
+            missing=missing,
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a file that `bregma.read` gives back exactly.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ending in ``.zarr``, ``.nc`` or ``.nwb``; replaced in one step if it exists.
+
+        Returns
+        -------
+        Path
+            Where it was written.
+        """
+        from bregma.recording._read import write
+
+        return write(self, path)
+
+    def identical(self, other: object) -> bool:
+        """Whether values, labels, unit of measurement, sessions and name are all the same.
+
+        Parameters
+        ----------
+        other : object
+            What to compare with.
+
+        Returns
+        -------
+        bool
+            True where nothing differs, types of numbers included.
+        """
+        if not isinstance(other, Recording):
+            return False
+        same_sessions = (self.sessions is None) == (other.sessions is None) and (
+            self.sessions is None or self.sessions.equals(other.sessions)
+        )
+        same_types = self.data.dtype == other.data.dtype and all(
+            self.data[name].dtype.kind == other.data[name].dtype.kind
+            for name in self.data.coords
+            if name in other.data.coords
+        )
+        same = self.measured_in == other.measured_in and same_sessions and same_types
+        return same and self.data.identical(other.data)
+
+    def content_hash(self) -> str:
+        """Hash of values and labels, the same for the same content on every machine.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits.
+        """
+        digest = hashlib.blake2b(digest_size=32)
+        parts = [("values", self.values)]
+        parts += sorted((str(name), c.values) for name, c in self.data.coords.items())
+        for name, array in parts:
+            if array.dtype.kind == "U":  # independent of the longest label's width
+                array = np.frombuffer("\0".join(array).encode(), dtype=np.uint8)
+            little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            digest.update(f"{name}|{little.dtype.str}|{array.shape}|".encode())
+            digest.update(little.view(np.uint8).data if little.size else b"")
+        digest.update(repr(self.measured_in).encode())
+        return digest.hexdigest()
+
+    # How it looks
+
+    def __repr__(self) -> str:
+        name = f"{self.name!r}, " if self.name else ""
+        n_stimuli = len(np.unique(self.stimuli))
+        text = f"{name}{self.n_presentations} presentations of {n_stimuli} stimuli, "
+        if self.has_time:
+            text += f"{len(self.times)} times from {self.times[0]:g} to {self.times[-1]:g} s, "
+        text += f"{self.n_units} units"
+        return f"Recording({text}{f', in {self.measured_in}' if self.measured_in else ''})"
+
+    def _summary(self) -> list[tuple[str, str]]:
+        rows = [("values", f"{self.data.dtype}{' (lazy)' if self.data.chunks else ''}")]
+        for dim in map(str, self.data.dims):
+            for name in self.coordinate_names(dim):
+                labels = self.coordinate(name)
+                distinct = np.unique(labels)
+                rows.append((f"{dim}: {name}", f"{len(distinct)} labels: {shown(distinct, 4)}"))
+        return rows
+
+    def __rich__(self) -> Any:
+        from rich.markup import escape as plain
+        from rich.table import Table as RichTable
+
+        table = RichTable(title=plain(repr(self)), title_justify="left", show_header=False)
+        for key, value in self._summary():
+            table.add_row(plain(key), plain(value))
+        return table
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(key)}</th>"
+            f"<td style='text-align:left'>{escape(value)}</td></tr>"
+            for key, value in self._summary()
+        )
+        return f"<div><b>{escape(repr(self))}</b><table>{rows}</table></div>"
+
+
+def _rebuild(data: xr.DataArray, measured_in: str | None, sessions: Any) -> Recording:
+    return Recording(data, measured_in=measured_in, sessions=sessions)
+
+
+def _with_checked_dims(data: xr.DataArray) -> xr.DataArray:
+    if not isinstance(data, xr.DataArray):
+        raise InvalidRecording(
+            f"a Recording wraps an xarray.DataArray, not {type(data).__name__}; "
+            "use Recording.from_array for arrays"
+        )
+    dims = set(map(str, data.dims))
+    if not {"presentation", "unit"} <= dims <= set(DIMS):
+        raise InvalidRecording(
+            f"dimensions are {tuple(data.dims)}; they must be 'presentation' and 'unit', "
+            "and 'time' where responses are time series"
+        )
+    if data.dtype.kind not in "biuf":
+        raise InvalidRecording(f"values are {data.dtype}; real numbers are needed")
+    for dim, size in data.sizes.items():
+        if size == 0:
+            raise InvalidRecording(f"there is nothing in it: no entry along {dim!r}")
+    return data.transpose(*(dim for dim in DIMS if dim in dims))
+
+
+def _with_checked_labels(data: xr.DataArray) -> xr.DataArray:
+    coords: dict[str, Any] = {}
+    for key, coordinate in data.coords.items():
+        if isinstance(data.indexes.get(key), pd.MultiIndex):
+            raise InvalidRecording(f"coordinate {key!r} is a multi-index; use flat coordinates")
+        if coordinate.ndim != 1:
+            raise InvalidRecording(
+                f"coordinate {key!r} has the dimensions {coordinate.dims}; each coordinate lies "
+                "along one of presentation, time and unit"
+            )
+        labels = clean_labels(coordinate.values, f"coordinate {key!r}")
+        coords[str(key)] = (coordinate.dims[0], labels)
+    coords.setdefault("presentation", ("presentation", np.arange(data.sizes["presentation"])))
+    coords.setdefault("unit", ("unit", np.array([f"u{i}" for i in range(data.sizes["unit"])])))
+    coords.setdefault("stimulus", ("presentation", coords["presentation"][1]))
+    for name, dim in (("presentation",) * 2, ("unit",) * 2, ("stimulus", "presentation")):
+        if coords[name][0] != dim:
+            raise InvalidRecording(f"coordinate {name!r} must lie along {dim!r}")
+    check_ids(coords["presentation"][1], "presentation")
+    check_ids(coords["unit"][1], "unit")
+    if "time" in data.dims:
+        if "time" not in coords or coords["time"][1].dtype.kind not in "iuf":
+            raise InvalidRecording("the time dimension needs a coordinate 'time' in seconds")
+        times = coords["time"][1].astype(float)
+        if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+            where = int(np.argmax(~np.isfinite(times) | np.r_[False, np.diff(times) <= 0]))
+            raise InvalidRecording(f"times must rise; they do not at sample {where}")
+        coords["time"] = ("time", times)
+    return xr.DataArray(data.variable.data, dims=data.dims, coords=coords, name=data.name)
+
+
+def _without_missing(data: xr.DataArray, missing: Missing) -> xr.DataArray:
+    if data.dtype.kind != "f":
+        return data
+    bad = ~np.isfinite(data.values)
+    if not bad.any():
+        return data
+    axis = {"drop_units": "unit", "drop_presentations": "presentation"}.get(missing)
+    if axis is None:
+        units = data["unit"].values[bad.any(axis=tuple(range(bad.ndim - 1)))]
+        shows = data["presentation"].values[bad.any(axis=tuple(range(1, bad.ndim)))]
+        raise InvalidRecording(
+            f"{int(bad.sum())} values are NaN or infinite, in units {shown(units)} and "
+            f"presentations {shown(shows)}; leave them out with missing='drop_units' or "
+            "missing='drop_presentations'"
+        )
+    others = tuple(i for i, dim in enumerate(data.dims) if dim != axis)
+    keep = ~bad.any(axis=others)
+    if not keep.any():
+        raise InvalidRecording(f"every {axis} holds NaN or infinity: nothing would be left")
+    return data.isel({axis: np.flatnonzero(keep)})
+
+
+def _check_sessions(data: xr.DataArray, sessions: pd.DataFrame | None) -> None:
+    if sessions is None:
+        return
+    if not isinstance(sessions, pd.DataFrame) or not sessions.index.is_unique:
+        raise InvalidRecording("sessions must be a table with one row for each session")
+    taken = [name for name in map(str, sessions) if name in data.coords]
+    if taken:
+        raise InvalidRecording(f"sessions repeat coordinates of the recording: {shown(taken)}")
+    if "session" in data.coords:
+        unknown = set(data["session"].values.tolist()) - set(sessions.index.tolist())
+        if unknown:
+            raise InvalidRecording(f"the session table has no row for {shown(sorted(unknown))}")
+    elif len(sessions) != 1:
+        raise InvalidRecording(
+            f"{len(sessions)} sessions, but no coordinate 'session' says which is whose"
+        )
