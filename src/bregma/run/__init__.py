@@ -1,4 +1,4 @@
-"""Seeds, progress, atomic checkpoints and devices; what is computed with them lives in the other rooms."""
+"""Seeds, progress, checkpoints, devices, a training loop; what uses them lives in other rooms."""
 
 import lazy_loader as _lazy
 

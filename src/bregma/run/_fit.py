@@ -1,0 +1,204 @@
+"""One short training loop that can be interrupted at any time and goes on bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from bregma.errors import BregmaError, InvalidArgument
+from bregma.run._checkpoint import Checkpoint
+from bregma.run._progress import progress as show_progress
+from bregma.run._seed import derive, spawn_torch
+
+Batches = Callable[[torch.Generator], Iterable[Any]]
+
+
+def minibatches(*tensors: torch.Tensor, size: int) -> Batches:
+    """Shuffled minibatches of tensors that belong together.
+
+    Parameters
+    ----------
+    *tensors : torch.Tensor
+        Each (example, ...), all with as many examples.
+    size : int
+        Examples per batch; the last batch of an epoch may be smaller.
+
+    Returns
+    -------
+    callable
+        Given a generator, one epoch: an iterator of tuples of tensors.
+
+    Raises
+    ------
+    InvalidArgument
+        If the tensors have different lengths, or none or no examples are given.
+
+    Examples
+    --------
+    >>> epoch = minibatches(torch.arange(5), size=2)
+    >>> [len(batch) for (batch,) in epoch(torch.Generator().manual_seed(0))]
+    [2, 2, 1]
+    """
+    lengths = {len(tensor) for tensor in tensors}
+    if len(lengths) != 1 or lengths == {0}:
+        raise InvalidArgument(f"the tensors need one common length above 0, not {sorted(lengths)}")
+    if size < 1:
+        raise InvalidArgument(f"size must be 1 or more, not {size}")
+
+    def epoch(generator: torch.Generator) -> Iterator[tuple[torch.Tensor, ...]]:
+        order = torch.randperm(lengths.copy().pop(), generator=generator)
+        for part in order.split(size):
+            yield tuple(tensor[part.to(tensor.device)] for tensor in tensors)
+
+    return epoch
+
+
+def fit(
+    module: torch.nn.Module,
+    loss: Callable[[torch.nn.Module, Any], torch.Tensor],
+    batches: Batches,
+    *,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    seed: int,
+    checkpoint: str | Path | Checkpoint | None = None,
+    every: int = 100,
+    progress: bool = False,
+) -> Float[np.ndarray, " step"]:
+    """Train a module in place.
+
+    Interrupt it whenever you like: with a `checkpoint`, calling it again with the same arguments
+    goes on from there, and ends with the same bits as if it had never been interrupted. All
+    randomness follows from `seed`, the epoch and the step; the global generators are as before
+    afterwards.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Any module; it is set to training mode and put back into its mode at the end.
+    loss : callable
+        ``loss(module, batch)`` gives a scalar tensor.
+    batches : callable
+        ``batches(generator)`` gives one epoch of batches, the same ones for the same generator
+        (see `minibatches`).
+    optimizer : torch.optim.Optimizer
+        Over the parameters of the module.
+    epochs : int
+        How often to go through the data, in total.
+    seed : int
+        Makes the order of the batches and what is random inside the module (dropout, noise).
+    checkpoint : str, Path or Checkpoint, optional
+        File to save to and to go on from.
+    every : int
+        Save after that many steps, and at the end of every epoch.
+    progress : bool
+        Show a bar where stderr is a terminal.
+
+    Returns
+    -------
+    Float[np.ndarray, "step"]
+        The loss at every step since the very beginning.
+
+    Raises
+    ------
+    InvalidArgument
+        If the checkpoint belongs to another seed, module or optimizer.
+    BregmaError
+        If the loss is no longer finite.
+    """
+    store = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
+    start, step, losses = 0, 0, list[float]()
+    if store is not None and (state := store.load()) is not None:
+        start, step, losses = _restore(state, store, module, optimizer, seed)
+    elif store is not None:  # an interruption of the first steps goes back to here
+        store.save(_state(module, optimizer, seed, start, step, losses))
+    was_training = module.training
+    module.train()
+    devices = sorted({p.device.index or 0 for p in module.parameters() if p.is_cuda})
+    try:
+        with show_progress[Any](what="training", total=epochs, show=progress) as bar:
+            bar.advance(start)
+            for epoch in range(start, epochs):
+                order = spawn_torch(seed, "batches", epoch)
+                for number, batch in enumerate(batches(order)):
+                    if number < step:  # done before the interruption
+                        continue
+                    with _seeded(derive(seed, "step", epoch, number), devices):
+                        optimizer.zero_grad(set_to_none=True)
+                        value = loss(module, batch)
+                        value.backward()
+                        optimizer.step()
+                    losses.append(value.item())
+                    if not math.isfinite(losses[-1]):
+                        raise BregmaError(
+                            f"the loss became {losses[-1]} in epoch {epoch}, step {number}: "
+                            "lower the learning rate or look for invalid inputs"
+                        )
+                    if store is not None and (number + 1) % every == 0:
+                        store.save(_state(module, optimizer, seed, epoch, number + 1, losses))
+                step = 0
+                if store is not None:
+                    store.save(_state(module, optimizer, seed, epoch + 1, 0, losses))
+                bar.advance(note=f"loss {losses[-1]:.3g}" if losses else None)
+    finally:
+        module.train(was_training)
+    return np.asarray(losses, dtype=np.float64)
+
+
+@contextmanager
+def _seeded(seed: int, devices: list[int]) -> Iterator[None]:
+    """Seed the global generators of PyTorch for a moment: dropout listens to nothing else."""
+    with torch.random.fork_rng(devices):
+        torch.default_generator.manual_seed(seed)
+        for device in devices:
+            torch.cuda.default_generators[device].manual_seed(seed)
+        yield
+
+
+def _state(
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    seed: int,
+    epoch: int,
+    step: int,
+    losses: list[float],
+) -> dict[str, Any]:
+    """Everything that the next step depends on."""
+    return {
+        "module": dict(module.state_dict()),
+        "optimizer": optimizer.state_dict(),
+        "seed": seed,
+        "epoch": epoch,
+        "step": step,
+        "losses": torch.tensor(losses, dtype=torch.float64),
+    }
+
+
+def _restore(
+    state: dict[str, Any],
+    store: Checkpoint,
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    seed: int,
+) -> tuple[int, int, list[float]]:
+    """Put a saved state back; give epoch, step and the losses so far."""
+    if state.get("seed") != seed:
+        raise InvalidArgument(
+            f"{store.path} was made with seed {state.get('seed')}, not {seed}; "
+            "use that seed, or another file"
+        )
+    try:
+        module.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        return state["epoch"], state["step"], state["losses"].tolist()
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise InvalidArgument(
+            f"{store.path} belongs to another module or optimizer: {str(error).splitlines()[0]}"
+        ) from error
