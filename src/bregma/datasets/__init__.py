@@ -1,4 +1,4 @@
-"""Generators with known truth and loaders of small real sets; readers of file formats live in recording."""
+"""Generators with known truth, and small real sets; readers of files live in recording."""
 
 import lazy_loader as _lazy
 
