@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -15,3 +17,11 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the small real data sets (../shared/data) are not on this machine")
     return SHARED
+
+
+@pytest.fixture
+def unchecked_types() -> Iterator[None]:
+    """Let arguments of a wrong type through, as they come where nothing checks annotations."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

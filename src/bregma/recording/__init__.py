@@ -1,4 +1,4 @@
-"""Labelled responses and stimuli, their readers and writers; what is asked of them lives in the method rooms."""
+"""Labelled responses and stimuli, readers and writers; questions to them live in other rooms."""
 
 import lazy_loader as _lazy
 

@@ -34,8 +34,8 @@ class Dissimilarity:
         ``numpy.triu_indices(n, 1)``. Cross-validated distances may be negative.
     stimuli : sequence, optional
         A distinct label for each stimulus; ``"0"``, ``"1"``, ... where none are given.
-    rdms : DataFrame or mapping, optional
-        What each RDM is: ``subject``, ``session``, ``area``, ``time`` ...
+    rdms : DataFrame, mapping or sequence, optional
+        What each RDM is: ``subject``, ``session``, ``area``, ``time`` ...; or a label each.
     measure : str
         Name of the dissimilarity, such as ``"correlation"``.
     name : str, optional
@@ -65,7 +65,7 @@ class Dissimilarity:
         values: Any,
         *,
         stimuli: Iterable[Any] | None = None,
-        rdms: Table | None = None,
+        rdms: Table | Iterable[Any] | None = None,
         measure: str = "unknown measure",
         name: str | None = None,
     ) -> None:
@@ -117,7 +117,7 @@ class Dissimilarity:
         matrices: Any,
         *,
         stimuli: Iterable[Any] | None = None,
-        rdms: Table | None = None,
+        rdms: Table | Iterable[Any] | None = None,
         measure: str = "unknown measure",
         name: str | None = None,
     ) -> Dissimilarity:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Shaped
 
 from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
 
-Labels = Shaped[np.ndarray, " label"]
+Labels = Shaped[np.ndarray, " _"]
 Table = pd.DataFrame | Mapping[str, Any]
 
 
@@ -84,7 +84,7 @@ def table_columns(table: Any, dim: str, length: int, default_ids: Any) -> dict[s
     return cleaned
 
 
-def matches(labels: Labels, wanted: Any) -> Bool[np.ndarray, " label"]:
+def matches(labels: Labels, wanted: Any) -> Bool[np.ndarray, " _"]:
     """Which labels a scalar, a sequence, a slice (both ends included) or a function selects."""
     if isinstance(wanted, slice):
         if wanted.step is not None:
@@ -105,7 +105,7 @@ def matches(labels: Labels, wanted: Any) -> Bool[np.ndarray, " label"]:
 
 def select_mask(
     coordinates: Callable[[str], Labels], names: Sequence[Hashable], name: str, wanted: Any
-) -> Bool[np.ndarray, " label"]:
+) -> Bool[np.ndarray, " _"]:
     """Mask of one coordinate, or the error that says what could have been selected."""
     if name not in names:
         raise UnknownName.of("coordinate", name, names)

@@ -26,7 +26,7 @@ _PREFIXES = (
     "p",
     "f",
 )
-_SCALED = ("V", "A", "T", "s", "Hz", "m", "g", "S", "F", "Ohm", "W", "J", "M", "K", "Pa", "eV", "N")
+_SCALED = ("V", "A", "T", "s", "Hz", "m", "g", "S", "F", "Ohm", "W", "J", "M", "K", "Pa", "N")
 _BARE = ("spikes", "counts", "events", "dF/F", "F/F0", "BOLD", "%", "z", "a.u.", "1", "deg", "rad",
          "pixel", "bit", "dB", "min", "h", "cd", "mol", "degC", "sd")  # fmt: skip
 _KNOWN = frozenset(prefix + base for prefix in _PREFIXES for base in _SCALED) | frozenset(_BARE)

@@ -709,9 +709,10 @@ class Recording:
         """
         if not isinstance(other, Recording):
             return False
-        same_sessions = (self.sessions is None) == (other.sessions is None) and (
-            self.sessions is None or self.sessions.equals(other.sessions)
-        )
+        if self.sessions is None or other.sessions is None:
+            same_sessions = self.sessions is other.sessions
+        else:
+            same_sessions = self.sessions.equals(other.sessions)
         same_types = self.data.dtype == other.data.dtype and all(
             self.data[name].dtype.kind == other.data[name].dtype.kind
             for name in self.data.coords

@@ -293,9 +293,7 @@ def _decode(file: Path) -> Any:
     except FileNotFoundError as error:
         raise UnreadableRecording(file, "there is no such file") from error
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
-        raise UnreadableRecording(
-            file, f"it is no picture that can be decoded ({error})"
-        ) from error
+        raise UnreadableRecording(file, f"no picture can be decoded ({error})") from error
 
 
 def _as_colour(image: Any) -> Any:
