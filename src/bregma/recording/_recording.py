@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,10 +13,18 @@ import xarray as xr
 from jaxtyping import Float, Shaped
 
 from bregma.errors import InvalidArgument, InvalidRecording, NotIdentifiable, UnknownName
+from bregma.recording import _show
+from bregma.recording._checks import (
+    DIMS,
+    Missing,
+    check_sessions,
+    with_checked_dims,
+    with_checked_labels,
+    without_missing,
+)
 from bregma.recording._labels import (
     Labels,
     Table,
-    check_ids,
     clean_labels,
     first_appearance,
     select_mask,
@@ -28,9 +35,7 @@ from bregma.recording._measured_in import check_measured_in
 
 if TYPE_CHECKING:
     import torch
-
-DIMS = ("presentation", "time", "unit")
-Missing = Literal["raise", "drop_units", "drop_presentations"]
+    from rich.table import Table as RichTable
 
 
 class Recording:
@@ -84,14 +89,14 @@ class Recording:
         sessions: pd.DataFrame | None = None,
         missing: Missing = "raise",
     ) -> None:
-        data = _with_checked_labels(_with_checked_dims(data))
+        data = with_checked_labels(with_checked_dims(data))
         if missing not in ("raise", "drop_units", "drop_presentations"):
             raise InvalidArgument(f"missing={missing!r} is not one of {Missing.__args__}")  # type: ignore[attr-defined]
         if data.chunks is None:
-            data = _without_missing(data, missing)
+            data = without_missing(data, missing)
         elif missing != "raise":
             raise InvalidArgument("missing values of lazy data are unknown: .load() it first")
-        _check_sessions(data, sessions)
+        check_sessions(data, sessions)
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "measured_in", check_measured_in(measured_in))
         object.__setattr__(self, "sessions", sessions)
@@ -189,7 +194,7 @@ class Recording:
         """Values as a NumPy array, computed where they are lazy, and checked to be finite."""
         if self.data.chunks is None:
             return self.data.values
-        return _without_missing(self.data.compute(), "raise").values
+        return without_missing(self.data.compute(), "raise").values
 
     @property
     def name(self) -> str | None:
@@ -752,123 +757,12 @@ class Recording:
         text += f"{self.n_units} units"
         return f"Recording({text}{f', in {self.measured_in}' if self.measured_in else ''})"
 
-    def _summary(self) -> list[tuple[str, str]]:
-        rows = [("values", f"{self.data.dtype}{' (lazy)' if self.data.chunks else ''}")]
-        for dim in map(str, self.data.dims):
-            for name in self.coordinate_names(dim):
-                labels = self.coordinate(name)
-                distinct = np.unique(labels)
-                rows.append((f"{dim}: {name}", f"{len(distinct)} labels: {shown(distinct, 4)}"))
-        return rows
-
-    def __rich__(self) -> Any:
-        from rich.markup import escape as plain
-        from rich.table import Table as RichTable
-
-        table = RichTable(title=plain(repr(self)), title_justify="left", show_header=False)
-        for key, value in self._summary():
-            table.add_row(plain(key), plain(value))
-        return table
+    def __rich__(self) -> RichTable:
+        return _show.as_rich(self)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{escape(key)}</th>"
-            f"<td style='text-align:left'>{escape(value)}</td></tr>"
-            for key, value in self._summary()
-        )
-        return f"<div><b>{escape(repr(self))}</b><table>{rows}</table></div>"
+        return _show.as_html(self)
 
 
 def _rebuild(data: xr.DataArray, measured_in: str | None, sessions: Any) -> Recording:
     return Recording(data, measured_in=measured_in, sessions=sessions)
-
-
-def _with_checked_dims(data: xr.DataArray) -> xr.DataArray:
-    if not isinstance(data, xr.DataArray):
-        raise InvalidRecording(
-            f"a Recording wraps an xarray.DataArray, not {type(data).__name__}; "
-            "use Recording.from_array for arrays"
-        )
-    dims = set(map(str, data.dims))
-    if not {"presentation", "unit"} <= dims <= set(DIMS):
-        raise InvalidRecording(
-            f"dimensions are {tuple(data.dims)}; they must be 'presentation' and 'unit', "
-            "and 'time' where responses are time series"
-        )
-    if data.dtype.kind not in "biuf":
-        raise InvalidRecording(f"values are {data.dtype}; real numbers are needed")
-    for dim, size in data.sizes.items():
-        if size == 0:
-            raise InvalidRecording(f"there is nothing in it: no entry along {dim!r}")
-    return data.transpose(*(dim for dim in DIMS if dim in dims))
-
-
-def _with_checked_labels(data: xr.DataArray) -> xr.DataArray:
-    coords: dict[str, Any] = {}
-    for key, coordinate in data.coords.items():
-        if isinstance(data.indexes.get(key), pd.MultiIndex):
-            raise InvalidRecording(f"coordinate {key!r} is a multi-index; use flat coordinates")
-        if coordinate.ndim != 1:
-            raise InvalidRecording(
-                f"coordinate {key!r} has the dimensions {coordinate.dims}; each coordinate lies "
-                "along one of presentation, time and unit"
-            )
-        labels = clean_labels(coordinate.values, f"coordinate {key!r}")
-        coords[str(key)] = (coordinate.dims[0], labels)
-    coords.setdefault("presentation", ("presentation", np.arange(data.sizes["presentation"])))
-    coords.setdefault("unit", ("unit", np.array([f"u{i}" for i in range(data.sizes["unit"])])))
-    coords.setdefault("stimulus", ("presentation", coords["presentation"][1]))
-    for name, dim in (("presentation",) * 2, ("unit",) * 2, ("stimulus", "presentation")):
-        if coords[name][0] != dim:
-            raise InvalidRecording(f"coordinate {name!r} must lie along {dim!r}")
-    check_ids(coords["presentation"][1], "presentation")
-    check_ids(coords["unit"][1], "unit")
-    if "time" in data.dims:
-        if "time" not in coords or coords["time"][1].dtype.kind not in "iuf":
-            raise InvalidRecording("the time dimension needs a coordinate 'time' in seconds")
-        times = coords["time"][1].astype(float)
-        if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-            where = int(np.argmax(~np.isfinite(times) | np.r_[False, np.diff(times) <= 0]))
-            raise InvalidRecording(f"times must rise; they do not at sample {where}")
-        coords["time"] = ("time", times)
-    return xr.DataArray(data.variable.data, dims=data.dims, coords=coords, name=data.name)
-
-
-def _without_missing(data: xr.DataArray, missing: Missing) -> xr.DataArray:
-    if data.dtype.kind != "f":
-        return data
-    bad = ~np.isfinite(data.values)
-    if not bad.any():
-        return data
-    axis = {"drop_units": "unit", "drop_presentations": "presentation"}.get(missing)
-    if axis is None:
-        units = data["unit"].values[bad.any(axis=tuple(range(bad.ndim - 1)))]
-        shows = data["presentation"].values[bad.any(axis=tuple(range(1, bad.ndim)))]
-        raise InvalidRecording(
-            f"{int(bad.sum())} values are NaN or infinite, in units {shown(units)} and "
-            f"presentations {shown(shows)}; leave them out with missing='drop_units' or "
-            "missing='drop_presentations'"
-        )
-    others = tuple(i for i, dim in enumerate(data.dims) if dim != axis)
-    keep = ~bad.any(axis=others)
-    if not keep.any():
-        raise InvalidRecording(f"every {axis} holds NaN or infinity: nothing would be left")
-    return data.isel({axis: np.flatnonzero(keep)})
-
-
-def _check_sessions(data: xr.DataArray, sessions: pd.DataFrame | None) -> None:
-    if sessions is None:
-        return
-    if not isinstance(sessions, pd.DataFrame) or not sessions.index.is_unique:
-        raise InvalidRecording("sessions must be a table with one row for each session")
-    taken = [name for name in map(str, sessions) if name in data.coords]
-    if taken:
-        raise InvalidRecording(f"sessions repeat coordinates of the recording: {shown(taken)}")
-    if "session" in data.coords:
-        unknown = set(data["session"].values.tolist()) - set(sessions.index.tolist())
-        if unknown:
-            raise InvalidRecording(f"the session table has no row for {shown(sorted(unknown))}")
-    elif len(sessions) != 1:
-        raise InvalidRecording(
-            f"{len(sessions)} sessions, but no coordinate 'session' says which is whose"
-        )
