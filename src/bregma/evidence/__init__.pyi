@@ -1,5 +1,6 @@
 from ._assemble import Inferred as Inferred
 from ._assemble import assemble as assemble
+from ._bootstrap import bootstrap_interval as bootstrap_interval
 from ._cite import bibtex as bibtex
 from ._cite import source_keys as source_keys
 from ._evidence import Ceiling as Ceiling
@@ -9,19 +10,32 @@ from ._evidence import Null as Null
 from ._evidence import permutation_p as permutation_p
 from ._multiple import benjamini_hochberg as benjamini_hochberg
 from ._multiple import holm as holm
+from ._permutation import Arrangements as Arrangements
+from ._permutation import arrangements as arrangements
+from ._permutation import phase_scrambled as phase_scrambled
+from ._permutation import shuffled_labels as shuffled_labels
+from ._reliability import spearman_brown as spearman_brown
+from ._reliability import split_half_reliability as split_half_reliability
 from ._set import EvidenceSet as EvidenceSet
 
 __all__ = [
+    "Arrangements",
     "Ceiling",
     "Evidence",
     "EvidenceSet",
     "Inferred",
     "Interval",
     "Null",
+    "arrangements",
     "assemble",
     "benjamini_hochberg",
     "bibtex",
+    "bootstrap_interval",
     "holm",
     "permutation_p",
+    "phase_scrambled",
+    "shuffled_labels",
     "source_keys",
+    "spearman_brown",
+    "split_half_reliability",
 ]

@@ -93,12 +93,11 @@ def rich_set(evidences: EvidenceSet) -> RenderableType:
     for brain in evidences.brains:
         rows = frame[frame["brain"] == brain].sort_values("score", ascending=False)
         for _, r in rows.iterrows():
-            share = _cell(r["normalised"] if r["normalised"] is pd.NA else float(r["normalised"]))
             cells = [
                 r["model"],
                 _cell(r["score"]),
                 f"[{_cell(r['low'])}, {_cell(r['high'])}]",
-                share,
+                _cell(r["normalised"]),
                 _cell(r["p"]),
                 _cell(r["p_fdr"]),
             ]

@@ -389,7 +389,7 @@ class Evidence:
         DataFrame
             One row; what does not exist is missing (NA) in it.
         """
-        return pd.DataFrame([_row(self)])
+        return as_frame([self])
 
     def to_json(self) -> str:
         """The evidence as JSON text, exactly.
@@ -437,16 +437,16 @@ class Evidence:
         return bibtex(self.citations)
 
     def plot(self) -> go.Figure:
-        """The score with its interval, ceiling and null.
+        """The score with its interval and ceiling, above its null distribution.
 
         Returns
         -------
         plotly.graph_objects.Figure
             The figure.
         """
-        from ._plot import plot_evidence
+        from ._plot import plot_nulls
 
-        return plot_evidence(self)
+        return plot_nulls([self])
 
     def __str__(self) -> str:
         from ._display import one_line
@@ -464,6 +464,14 @@ class Evidence:
         from ._display import html_table
 
         return html_table(self.to_frame())
+
+
+def as_frame(evidences: Sequence[Evidence]) -> pd.DataFrame:
+    """A table with a row for each Evidence; numbers that do not exist are NA."""
+    if not evidences:
+        return pd.DataFrame()
+    table = pd.DataFrame([_row(e) for e in evidences])
+    return table.astype({c: "Float64" for c in table if c not in ("brain", "model", "method")})
 
 
 def _row(evidence: Evidence) -> dict[str, Any]:

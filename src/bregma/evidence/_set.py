@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+import numpy as np
 import pandas as pd
 
 from bregma.errors import InvalidArgument, UnknownName
 
 from ._cite import bibtex
-from ._evidence import Evidence, _row
+from ._evidence import Evidence, as_frame
 from ._multiple import benjamini_hochberg, holm
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _TEST = ["difference", "low", "high", "t", "dof", "p", "p_fdr", "p_fwe"]
 PAIRWISE = ["brain", "model_a", "model_b", *_TEST]
+TEXT_COLUMNS = ("brain", "model", "model_a", "model_b")
 AGAINST_CEILING = ["brain", "model", "ceiling_lower", *_TEST]
 
 
@@ -126,8 +128,8 @@ class EvidenceSet(Sequence[Evidence]):
         c = [(r.brain, r.model) in kept for r in self.against_ceiling.itertuples()]
         return EvidenceSet(
             evidences,
-            pairwise=self.pairwise[a].reset_index(drop=True),
-            against_ceiling=self.against_ceiling[c].reset_index(drop=True),
+            pairwise=self.pairwise[a],
+            against_ceiling=self.against_ceiling[c],
         )
 
     @property
@@ -176,7 +178,7 @@ class EvidenceSet(Sequence[Evidence]):
             Scores, intervals, ceilings and p-values; ``p_fdr`` and ``p_fwe`` are corrected over
             all rows. What does not exist is missing (NA).
         """
-        table = pd.DataFrame([_row(e) for e in self.evidences])
+        table = as_frame(self.evidences)
         if len(table) == 0:
             return table
         p = table["p"].to_numpy(float)
@@ -229,17 +231,30 @@ class EvidenceSet(Sequence[Evidence]):
         """
         return bibtex(self.citations)
 
-    def plot(self) -> go.Figure:
-        """Bars with intervals and ceilings, grouped by brain where there are several.
+    def plot(self, kind: Literal["scores", "nulls"] = "scores") -> go.Figure:
+        """Bars with intervals and ceilings, or each score above its null distribution.
+
+        Parameters
+        ----------
+        kind : {"scores", "nulls"}
+            What to show; both group by brain where there are several.
 
         Returns
         -------
         plotly.graph_objects.Figure
             The figure.
-        """
-        from ._plot import plot_set
 
-        return plot_set(self)
+        Raises
+        ------
+        InvalidArgument
+            When there is nothing to plot, or the kind does not exist.
+        """
+        from ._plot import plot_nulls, plot_scores
+
+        kinds = {"scores": plot_scores, "nulls": plot_nulls}
+        if not self.evidences or kind not in kinds:
+            raise InvalidArgument(f"no plot of kind {kind!r} of {len(self)} pieces of evidence")
+        return kinds[kind](self.evidences)
 
     def report(self, path: str | Path, **parts: Any) -> Path:
         """Write the HTML report of this evidence.
@@ -276,9 +291,13 @@ class EvidenceSet(Sequence[Evidence]):
 
 
 def _table(table: pd.DataFrame | None, columns: list[str], name: str) -> pd.DataFrame:
-    if table is None:
-        return pd.DataFrame(columns=columns)
+    table = pd.DataFrame(columns=columns) if table is None else table
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise InvalidArgument(f"the table {name} lacks the columns {', '.join(missing)}")
-    return table[columns]
+    kinds = {c: "str" if c in TEXT_COLUMNS else "float64" for c in columns}
+    table = table[columns].astype({**kinds, "dof": "int64"}).reset_index(drop=True)
+    numbers = table.select_dtypes("number").to_numpy(float)
+    if not np.isfinite(numbers).all():
+        raise InvalidArgument(f"the table {name} holds a number that is not finite")
+    return table
