@@ -1,0 +1,234 @@
+"""`bregma compare`: is this network like this brain, how sure are we, and is it real?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bregma.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from bregma import Dissimilarity, Recording, SpikeTrains
+
+_INPUT, _METHOD, _INFERENCE, _OUTPUT = "Input", "Method", "Inference", "Output"
+
+
+def compare(
+    brain: Annotated[
+        str,
+        typer.Argument(
+            metavar="BRAIN", help="A recording or a file of RDMs; FILE::KEY picks an array in it."
+        ),
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="pixels, v1, cnn, timm:NAME\\[@LAYERS], FILE.py:FACTORY\\[@LAYERS], or a file "
+            "that can be read, such as FILE::KEY.",
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|FILE",
+            help="What was shown: a folder of images, or a file with an array of them.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=LABEL",
+            help="Keep only this part of the brain, such as area=V1 or area=V1,V2; repeatable.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    events: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Event around which a continuous recording is cut; repeatable.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="START:STOP",
+            help="Seconds around each event, such as -0.2:0.8.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    untrained: Annotated[
+        bool,
+        typer.Option(
+            "--untrained",
+            help="Use the named networks with random weights.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = False,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="rsa, cka, ridge, procrustes, svcca or decoding.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = "rsa",
+    distance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How RDMs are made: correlation, euclidean, cosine, mahalanobis, crossnobis, "
+            "poisson-kl.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    comparison: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How RDMs are compared: pearson, spearman, tau-a, rho-a, cosine, "
+            "whitened-cosine, whitened-correlation.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    each: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="One comparison for each label of this coordinate of the units, such as area.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    twins: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Untrained twins of each network, as a null.", rich_help_panel=_INFERENCE
+        ),
+    ] = 0,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, help="Bootstrap samples.", rich_help_panel=_INFERENCE)
+    ] = 1000,
+    permutations: Annotated[
+        int, typer.Option(min=1, help="Permutations of the labels.", rich_help_panel=_INFERENCE)
+    ] = 1000,
+    level: Annotated[
+        float, typer.Option(help="Level of the intervals.", rich_help_panel=_INFERENCE)
+    ] = 0.95,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="What all randomness follows from.", rich_help_panel=_INFERENCE),
+    ] = 0,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write an HTML report.", rich_help_panel=_OUTPUT),
+    ] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the evidence as JSON.", rich_help_panel=_OUTPUT),
+    ] = None,
+) -> None:
+    """Is this network like this brain, how sure are we, and is it real?
+
+    Gives each model a score with its interval, null and noise ceiling.
+
+    [dim]bregma compare 92_brainRDMs.mat pixels v1 cnn --images 92_images.mat --report r.html[/]
+    """
+    for path in (report, json):
+        if path is not None:
+            check_writable(path)
+    import bregma
+    from bregma._files import atomic_write_text
+    from bregma.cli._show import say, show, written
+    from bregma.cli._words import in_words
+
+    options: dict[str, Any] = {}
+    if events:
+        options["events"] = events
+    if window is not None:
+        options["window"] = parse_window(window)
+    data = select_labels(bregma.read(brain, **options), select or [])
+    evidence = bregma.compare(
+        data,
+        [_model(spec, untrained, seed) for spec in models or []],
+        by=by,
+        stimuli=None if images is None else bregma.Stimuli.from_images(images),
+        distance=distance,
+        comparison=comparison,
+        each=each,
+        twins=twins,
+        n_bootstrap=bootstrap,
+        n_permutations=permutations,
+        level=level,
+        seed=seed,
+        progress=True,
+    )
+    show(evidence)
+    say()
+    for sentence in in_words(evidence):
+        say(sentence)
+    if report is not None:
+        written("report", evidence.report(report))
+    if json is not None:
+        written("evidence", atomic_write_text(json, evidence.to_json()))
+
+
+def check_writable(path: Path) -> None:
+    """Say before a long computation that its result could not be written."""
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if path.is_dir():
+        raise InvalidArgument(f"{path} is a folder; name a file in it")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InvalidArgument(f"{path} cannot be written: {folder} is no folder that you may write")
+
+
+def parse_window(text: str) -> tuple[float, float]:
+    """``"-0.2:0.8"`` as two numbers."""
+    try:
+        start, stop = (float(part) for part in text.split(":"))
+    except ValueError:
+        start = stop = 0.0
+    if not start < stop:
+        raise InvalidArgument(f"--window {text}: write START:STOP in seconds, such as -0.2:0.8")
+    return start, stop
+
+
+def select_labels(
+    data: Recording | Dissimilarity | SpikeTrains, wanted: list[str]
+) -> Recording | Dissimilarity | SpikeTrains:
+    """Keep what ``NAME=LABEL[,LABEL...]`` asks for."""
+    from bregma import Dissimilarity, Recording
+
+    if not wanted:
+        return data
+    if not isinstance(data, Recording | Dissimilarity):
+        raise InvalidArgument("--select works on recordings and RDMs, not on spike trains")
+    labels_of = data.coordinate if isinstance(data, Recording) else data.column
+    labels: dict[str, list[Any]] = {}
+    for text in wanted:
+        name, equals, value = text.partition("=")
+        if not equals or not value:
+            raise InvalidArgument(f"--select {text}: write NAME=LABEL, such as area=V1")
+        numeric = labels_of(name).dtype.kind in "biuf"
+        try:
+            parts = [float(part) if numeric else part for part in value.split(",")]
+        except ValueError:
+            raise InvalidArgument(f"--select {text}: the labels of {name!r} are numbers") from None
+        labels.setdefault(name, []).extend(parts)
+    return data.select(**labels)
+
+
+def _model(spec: str, untrained: bool, seed: int) -> Any:
+    """What `bregma.compare` takes for a model: the text, or the network with random weights."""
+    if not untrained or Path(spec.partition("::")[0]).exists():
+        return spec
+    from bregma.system import load
+
+    return load(spec, untrained=True, seed=seed)
