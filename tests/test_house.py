@@ -1,0 +1,110 @@
+"""What holds for the whole house: it opens fast, its docstrings are true, its docs are complete."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from numpydoc.validate import validate
+
+import bregma
+from bregma import errors
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ["recording", "run", "evidence", "system", "datasets", "geometry", "report"]
+HEAVY = ["torch", "numba", "plotly", "mne", "pynwb", "nibabel", "pynapple", "zarr", "dask"]
+
+# numpydoc checks: docstring exists, summary ends with a full stop, every parameter is described
+# and every described parameter exists, what is returned is described.
+CHECKS = {"GL08", "SS03", "PR01", "PR02", "RT03"}
+
+
+def public_objects():
+    for room in ROOMS:
+        module = importlib.import_module(f"bregma.{room}")
+        for name in module.__all__:
+            if inspect.ismodule(getattr(module, name)):
+                continue
+            yield f"bregma.{room}.{name}"
+
+
+def documented_objects():
+    for path in public_objects():
+        yield path
+        room, name = path.rsplit(".", 1)
+        thing = getattr(importlib.import_module(room), name)
+        if inspect.isclass(thing):
+            for member, value in vars(thing).items():
+                callable_or_property = isinstance(
+                    value, property | classmethod | staticmethod
+                ) or inspect.isfunction(value)
+                if not member.startswith("_") and callable_or_property:
+                    yield f"{path}.{member}"
+
+
+@pytest.mark.parametrize("path", sorted(set(documented_objects())))
+def test_docstrings_agree_with_signatures(path):
+    found = [f"{code}: {text}" for code, text in validate(path)["errors"] if code in CHECKS]
+    assert not found, f"{path}: {found}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_name_can_be_had(room):
+    module = importlib.import_module(f"bregma.{room}")
+    assert module.__all__, f"bregma.{room} shows nothing"
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+
+
+def modules_after(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sorted(sys.modules), sep='\\n')"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split("\n"))
+
+
+def test_import_loads_nothing_heavy():
+    loaded = modules_after("import bregma")
+    assert not loaded & {*HEAVY, "pandas", "xarray", "sklearn"}
+
+
+def test_reading_a_recording_needs_no_torch():
+    loaded = modules_after("import bregma; bregma.Recording")
+    assert not loaded & set(HEAVY)
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['bregma', '--help']\n"
+        "from bregma.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass"
+    )
+    assert not modules_after(code) & {*HEAVY, "numpy", "pandas", "xarray", "sklearn"}
+
+
+def test_every_error_has_its_section_in_the_docs():
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    for name in errors.__all__:
+        if inspect.isclass(getattr(errors, name)) and name != "BregmaError":
+            assert f"## {name}" in text, f"docs/errors.md says nothing about {name}"
+
+
+def test_links_between_documents_lead_somewhere():
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    assert len(documents) > 5
+    for document in documents:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text("utf-8")):
+            if not target.startswith(("http:", "https:")):
+                assert (document.parent / target).exists(), f"{document.name} -> {target}"
+
+
+def test_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", bregma.__version__)
