@@ -67,7 +67,7 @@ class Inferred:
     dof: int
     null: Float[np.ndarray, "permutation model"]
     exchanged: str
-    n_arrangements: float
+    n_arrangements: float | int
     n: dict[str, int] = field(default_factory=dict)
     ceiling: Ceiling | None = None
     ceiling_reason: str = ""
@@ -164,6 +164,7 @@ def assemble(
     for i, model in enumerate(models):
         score = float(inferred.scores[i])
         share, reason = _share(inferred, i, t, level)
+        own = OWN_CITATIONS if share is None else (*OWN_CITATIONS, "fieller1954")
         evidences.append(
             Evidence(
                 question=f"{brain} ~ {model}",
@@ -188,7 +189,7 @@ def assemble(
                 per_subject=tuple(map(float, inferred.per_subject[:, i])),
                 settings=dict(settings),
                 seed=seed,
-                citations=tuple(dict.fromkeys((*citations, *OWN_CITATIONS))),
+                citations=tuple(dict.fromkeys((*citations, *own))),
             )
         )
     return EvidenceSet(
@@ -252,7 +253,7 @@ def _share(inferred: Inferred, i: int, t: float, level: float) -> tuple[Interval
     """Interval of score / lower ceiling (Fieller), or why there is none.
 
     The delta method is its limit for a precise ceiling; Fieller's interval also holds for a
-    noisy one, and does not exist where the ceiling cannot be told from zero.
+    noisy one, and does not exist where the ceiling cannot be told from zero (Fieller, 1954).
     """
     if inferred.ceiling is None:
         return None, inferred.ceiling_reason

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TIE = 1e-10  # two scores closer than this, relative to their size, differ by rounding only
 
 
-def _finite(what: str, *values: float) -> None:
+def _finite(what: str, *values: float | int) -> None:
     if not all(math.isfinite(value) for value in values):
         raise InvalidArgument(f"{what} must be finite, not {', '.join(map(str, values))}")
 
@@ -106,7 +106,7 @@ class Interval:
         _sentence("the kind of an interval", self.kind)
 
     def __contains__(self, value: float) -> bool:
-        return self.low <= value <= self.high
+        return bool(self.low <= value <= self.high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ class Null:
 
     values: Float[np.ndarray, " draw"]
     exchanged: str
-    n_arrangements: float
+    n_arrangements: float | int
     p_value: float
 
     def __post_init__(self) -> None:
@@ -161,11 +161,11 @@ class Null:
     @classmethod
     def of(
         cls,
-        score: float,
-        values: Sequence[float] | Float[np.ndarray, " draw"],
+        score: float | int,
+        values: Sequence[float | int] | Float[np.ndarray, " draw"],
         *,
         exchanged: str,
-        n_arrangements: float = math.inf,
+        n_arrangements: float | int = math.inf,
         exact: bool = False,
     ) -> Null:
         """Build the null of one score, with its p-value.
@@ -202,7 +202,10 @@ class Null:
 
 
 def permutation_p(
-    score: float, null: Sequence[float] | Float[np.ndarray, " draw"], *, exact: bool = False
+    score: float | int,
+    null: Sequence[float | int] | Float[np.ndarray, " draw"],
+    *,
+    exact: bool = False,
 ) -> float:
     """One-sided p-value of a score among the scores of a null.
 

@@ -94,7 +94,7 @@ class _Part:
             raise InvalidArgument(f"{self.where}.{key} should hold numbers")
         try:
             number = float(value)
-        except OverflowError:
+        except OverflowError:  # an integer above every float
             number = math.inf
         if not math.isfinite(number):
             raise InvalidArgument(f"{self.where}.{key} is too large for a number")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from bregma.errors import InvalidArgument
 
 
-def _p_values(p: Sequence[float] | Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
+def _p_values(p: Sequence[float | int] | Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
     p = np.asarray(p, dtype=float)
     if not ((p >= 0) & (p <= 1)).all():  # NaN fails both
         raise InvalidArgument(f"p-values lie in [0, 1]: {p[~((p >= 0) & (p <= 1))][0]}")
@@ -18,7 +18,7 @@ def _p_values(p: Sequence[float] | Float[np.ndarray, " test"]) -> Float[np.ndarr
 
 
 def benjamini_hochberg(
-    p: Sequence[float] | Float[np.ndarray, " test"],
+    p: Sequence[float | int] | Float[np.ndarray, " test"],
 ) -> Float[np.ndarray, " test"]:
     """Correct p-values for the false discovery rate.
 
@@ -55,7 +55,7 @@ def benjamini_hochberg(
     return adjusted
 
 
-def holm(p: Sequence[float] | Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
+def holm(p: Sequence[float | int] | Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
     """Correct p-values for the family-wise error rate.
 
     Parameters

@@ -9,7 +9,7 @@ from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.recording import Recording
 
 
-def spearman_brown(r: float, factor: float = 2.0) -> float:
+def spearman_brown(r: float | int, factor: float | int = 2) -> float:
     """Reliability of `factor` times as many repeats.
 
     Parameters

@@ -247,14 +247,13 @@ class EvidenceSet(Sequence[Evidence]):
         Raises
         ------
         InvalidArgument
-            When there is nothing to plot, or the kind does not exist.
+            When there is nothing to plot.
         """
         from ._plot import plot_nulls, plot_scores
 
-        kinds = {"scores": plot_scores, "nulls": plot_nulls}
-        if not self.evidences or kind not in kinds:
-            raise InvalidArgument(f"no plot of kind {kind!r} of {len(self)} pieces of evidence")
-        return kinds[kind](self.evidences)
+        if not self.evidences:
+            raise InvalidArgument("an empty set of evidence has nothing to plot")
+        return {"scores": plot_scores, "nulls": plot_nulls}[kind](self.evidences)
 
     def report(self, path: str | Path, **parts: Any) -> Path:
         """Write the HTML report of this evidence.
