@@ -207,12 +207,7 @@ def _evidence_in(p: _Part) -> Evidence:
 
 def _table_in(part: _Part, key: str, columns: list[str]) -> pd.DataFrame:
     rows = [
-        {
-            column: p.get(column, str)
-            if column in TEXT_COLUMNS
-            else (p.get("dof", int) if column == "dof" else p.number(column))
-            for column in columns
-        }
+        {c: p.get(c, str) if c in TEXT_COLUMNS else p.number(c) for c in columns}
         for p in part.parts(key)
     ]
     return pd.DataFrame(rows, columns=columns)

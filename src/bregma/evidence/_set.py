@@ -295,7 +295,7 @@ def _table(table: pd.DataFrame | None, columns: list[str], name: str) -> pd.Data
     if missing:
         raise InvalidArgument(f"the table {name} lacks the columns {', '.join(missing)}")
     kinds = {c: "str" if c in TEXT_COLUMNS else "float64" for c in columns}
-    table = table[columns].astype({**kinds, "dof": "int64"}).reset_index(drop=True)
+    table = table[columns].astype(kinds).reset_index(drop=True)
     numbers = table.select_dtypes("number").to_numpy(float)
     if not np.isfinite(numbers).all():
         raise InvalidArgument(f"the table {name} holds a number that is not finite")
