@@ -1,0 +1,140 @@
+"""Running a network without leaving a trace in it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from bregma.errors import InvalidArgument
+from bregma.run import derive
+
+
+@contextmanager
+def private_randomness(seed: int) -> Iterator[None]:
+    """Seed the global generators for a moment, and put them back as they were.
+
+    For code that draws from nothing else, such as the initialisation of layers.
+
+    Parameters
+    ----------
+    seed : int
+        The seed.
+    """
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            torch.manual_seed(derive(seed, "torch"))
+            np.random.seed(derive(seed, "numpy") % 2**32)  # noqa: NPY002 - others draw from it
+            random.seed(derive(seed, "python"))
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
+
+
+@contextmanager
+def undisturbed(module: nn.Module, seed: int) -> Iterator[None]:
+    """Put a network into evaluation mode without gradients, and leave it exactly as it was.
+
+    Training flags are set directly, not through ``eval()``, which some modules use to merge
+    weights. Buffers that the network writes to are put back, and so are global generators.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    seed : int
+        Seed of what the network itself draws at random.
+    """
+    parts = list(module.modules())
+    modes = [part.training for part in parts]
+    buffers = [dict(part._buffers) for part in parts]
+    copies = [
+        {name: buffer.clone() for name, buffer in own.items() if buffer is not None}
+        for own in buffers
+    ]
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(private_randomness(seed))
+        if any(_is_compiled(part) for part in parts):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        try:
+            for part in parts:
+                part.training = False
+            yield
+        finally:
+            for part, mode, own, copied in zip(parts, modes, buffers, copies, strict=True):
+                part.training = mode
+                part._buffers.clear()
+                part._buffers.update(own)
+                for name, before in copied.items():
+                    if not torch.equal(own[name], before):  # type: ignore[arg-type]
+                        own[name].copy_(before)  # type: ignore[union-attr]
+
+
+def bare(module: nn.Module) -> nn.Module:
+    """The network inside wrappers for compilation and parallel training.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network, perhaps wrapped by `torch.compile`, `DataParallel` or
+        `DistributedDataParallel`.
+
+    Returns
+    -------
+    torch.nn.Module
+        The network itself.
+
+    Raises
+    ------
+    InvalidArgument
+        It is no module, is scripted, or its parameters have no shape yet.
+    """
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif isinstance(module, nn.Module) and isinstance(module._modules.get("_orig_mod"), nn.Module):
+            module = module._modules["_orig_mod"]  # type: ignore[assignment]
+        else:
+            break
+    if not isinstance(module, nn.Module):
+        raise InvalidArgument(f"a torch.nn.Module is needed, not a {type(module).__name__}")
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise InvalidArgument(
+            "scripted or traced modules do not let anybody listen to their parts: give the module "
+            "from before torch.jit"
+        )
+    if any(nn.parameter.is_lazy(p) for p in (*module.parameters(), *module.buffers())):
+        raise InvalidArgument(
+            "some layers are lazy and have no weights yet: run the network once on data first"
+        )
+    return module
+
+
+def module_names(module: nn.Module) -> dict[str, nn.Module]:
+    """All parts of a network by their dotted names; the network itself is ``""``.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+
+    Returns
+    -------
+    dict of torch.nn.Module
+        Parts under each of their names, those inside compiled parts without ``_orig_mod``.
+    """
+    return {
+        ".".join(piece for piece in name.split(".") if piece != "_orig_mod"): part
+        for name, part in module.named_modules(remove_duplicate=False)
+    }
+
+
+def _is_compiled(part: nn.Module) -> bool:
+    return "_orig_mod" in part._modules or getattr(part, "_compiled_call_impl", None) is not None

@@ -1,0 +1,387 @@
+"""One run of a network over stimuli: which sites to read, and what to change on the way."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import nn
+
+from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
+from bregma.recording import Stimuli
+from bregma.system._layout import Layout, layout_of
+from bregma.system._perturbations import (
+    Activity,
+    Perturbation,
+    Target,
+    check_conflicts,
+    content_key,
+)
+from bregma.system._site import Place, Site, find_tensor, replace_tensor
+from bregma.system._tap import Enough, Taps, to_numbers
+
+Reduce = str | Callable[[torch.Tensor], torch.Tensor] | None
+Feed = Callable[[Stimuli], tuple[tuple[Any, ...], dict[str, Any]]]
+PROBE = 2  # stimuli shown to learn the shapes: with one, the axis of stimuli could be any
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """A perturbation bound to the units of one layer."""
+
+    perturbation: Perturbation
+    layout: Layout
+    index: Int[np.ndarray, " selected"]
+    activity: Activity
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A tensor that the probe found at one call of a site."""
+
+    layout: Layout  # of what is read there
+    positions: tuple[int, ...]  # axes over which "mean" and "max" go
+    path: tuple[Any, ...]  # where it lies in what the module gives
+    dtype: torch.dtype
+
+    def named(self, site: Site) -> _Found:
+        return replace(self, layout=replace(self.layout, layer=str(site)))
+
+
+@dataclass
+class _Heard:
+    """What the probe heard: calls of each place, and the tensor at each call of each site."""
+
+    calls: Counter[Place] = field(default_factory=Counter)
+    read: dict[Site, _Found] = field(default_factory=dict)
+    edit: dict[Site, _Found] = field(default_factory=dict)
+
+
+class Run:
+    """Reads of a network, and edits to it, prepared on the first stimuli.
+
+    Parameters
+    ----------
+    modules : mapping of str to torch.nn.Module
+        Parts of the network by name.
+    feed : callable
+        Stimuli to what the network is called with.
+    sites : sequence of Site
+        What to read.
+    certain : collection of Site
+        Those that were named one by one: it is an error if they give nothing. Other sites, found
+        by a pattern, are passed over when they do not run or give no tensor.
+    edits : sequence of (Perturbation, list of Site)
+        What to change where.
+    reduce : None, "mean", "max" or callable
+        What to make of each activation.
+    stimuli : Stimuli
+        All that will be shown.
+    batch_size : int
+        How many at a time.
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        feed: Feed,
+        sites: Sequence[Site],
+        certain: Collection[Site],
+        edits: Sequence[tuple[Perturbation, list[Site]]],
+        *,
+        reduce: Reduce,
+        stimuli: Stimuli,
+        batch_size: int,
+    ) -> None:
+        if not (reduce is None or reduce in ("mean", "max") or callable(reduce)):
+            raise InvalidArgument(f"reduce={reduce!r} is not None, 'mean', 'max' or a function")
+        self.modules, self.feed, self.reduce = modules, feed, reduce
+        self.stimuli, self.batch_size = stimuli, batch_size
+        self._taps = Taps(modules)
+        foreign = any(m._forward_hooks or m._forward_pre_hooks for m in modules.values())
+        self._may_stop = not foreign  # hooks of others count on whole passes
+        for perturbation, _ in edits:
+            perturbation.check(stimuli.ids)
+        changed = [site for _, found in edits for site in found]
+        self._places = list(dict.fromkeys(site.place for site in [*sites, *changed]))
+        heard = self._probe(sites, changed, certain)
+        numbered = self._numbered(sites, heard, heard.read, certain)
+        if not numbered:
+            raise InvalidArgument("none of these sites gives a tensor: " + _listed(sites))
+        self._reads = {key: (site, heard.read[site]) for key, site in numbered.items()}
+        self.layouts = [found.layout for _, found in self._reads.values()]
+        self.dtype = torch.float32
+        for _, found in self._reads.values():
+            self.dtype = torch.promote_types(self.dtype, found.dtype)
+        self._edits = self._bound(edits, heard, certain)
+
+    def activations(self, part: Stimuli) -> list[Float[torch.Tensor, "stimulus unit"]]:
+        """Show a few stimuli and read all sites.
+
+        Parameters
+        ----------
+        part : Stimuli
+            What to show.
+
+        Returns
+        -------
+        list of torch.Tensor
+            For each of `layouts` its units, on the CPU, in memory of their own.
+        """
+        taken: dict[tuple[Place, int, tuple[Any, ...]], torch.Tensor] = {}
+        n_stimuli = len(part)
+        wanted: dict[tuple[Place, int], list[Any]] = defaultdict(list)
+        for key in self._reads:
+            wanted[key[:2]].append(key)
+
+        def react(place: Place, call: int, value: Any) -> Any:
+            edited = value
+            for path, edits in self._edits.get((place, call), {}).items():
+                _, tensor = find_tensor(edited, Site(*place, element=path))
+                edited = replace_tensor(edited, path, _change(tensor, edits, part.ids))
+            for key in wanted.get((place, call), ()):
+                site, found = self._reads[key]
+                _, tensor = find_tensor(edited, site)
+                taken[key] = self._read(found, tensor, n_stimuli)
+            if self._may_stop and len(taken) == len(self._reads):
+                raise Enough
+            return None if edited is value else edited
+
+        args, kwargs = self.feed(part)
+        with self._taps.installed(self._places):
+            self._taps.forward(args, kwargs, react)
+        lacking = [site for key, (site, _) in self._reads.items() if key not in taken]
+        if lacking:
+            raise InvalidRecording(
+                f"site {str(lacking[0])!r} ran for the first stimuli but not for "
+                f"{part.ids[0]!r} and the next: its network takes another way there"
+            )
+        return [taken[key] for key in self._reads]
+
+    # Before the run
+
+    def _probe(
+        self, sites: Sequence[Site], changed: Sequence[Site], certain: Collection[Site]
+    ) -> _Heard:
+        """Show the first stimuli without perturbations and note shapes and numbers of calls."""
+        heard = _Heard()
+        part = self.stimuli[: min(PROBE, len(self.stimuli))]
+
+        def react(place: Place, call: int, value: Any) -> None:
+            heard.calls[place] = call + 1
+            for wanted, found, reduce in (
+                (sites, heard.read, self.reduce),
+                (changed, heard.edit, None),
+            ):
+                for site in wanted:
+                    if site.place != place or site.call not in (None, call):
+                        continue
+                    try:
+                        path, tensor = find_tensor(value, site)
+                    except InvalidArgument:
+                        if site in certain:
+                            raise
+                        continue
+                    found[site.at(call)] = self._learn(site, path, tensor, len(part), reduce)
+
+        args, kwargs = self.feed(part)
+        with self._taps.installed(self._places):
+            self._taps.forward(args, kwargs, react)
+        return heard
+
+    def _learn(
+        self, site: Site, path: tuple[Any, ...], tensor: torch.Tensor, n_stimuli: int, how: Reduce
+    ) -> _Found:
+        if callable(how):
+            tensor = _called(how, tensor)
+            _check_rows(site, tensor, n_stimuli, "after reduce= ")
+            layout = layout_of(str(site), tensor.shape)
+            return _Found(layout, (), path, to_numbers(tensor).dtype)
+        _check_rows(site, tensor, n_stimuli)
+        module, heads = self.modules[site.module], self._heads(site.module)
+        layout = layout_of(str(site), tensor.shape, module, heads)
+        reduced = layout if how is None else layout.reduced()
+        return _Found(reduced, layout.position_axes, path, to_numbers(tensor).dtype)
+
+    def _heads(self, name: str) -> int | None:
+        """Number of heads of a module or of the one around it, where that is an attention."""
+        for module in (self.modules[name], self.modules.get(name.rpartition(".")[0])):
+            for attribute in ("num_heads", "num_attention_heads", "n_head", "n_heads"):
+                if isinstance(n := getattr(module, attribute, None), int) and n > 0:
+                    return n
+        return None
+
+    def _numbered(
+        self,
+        sites: Sequence[Site],
+        heard: _Heard,
+        found: dict[Site, _Found],
+        certain: Collection[Site],
+    ) -> dict[tuple[Place, int, tuple[Any, ...]], Site]:
+        """Every call of every site that ran, and its name: with a number only if it needs one."""
+        numbered = {}
+        for site in sites:
+            n_calls = heard.calls[site.place]
+            if n_calls == 0 and site in certain:
+                raise InvalidArgument(
+                    f"site {str(site)!r} does not run when the network is called, so there is "
+                    "nothing to record or to change"
+                )
+            if site.call is not None and site.call >= n_calls > 0:
+                raise UnknownName(
+                    f"site {str(site)!r}: its module runs {n_calls} times, calls are #0 to "
+                    f"#{n_calls - 1}"
+                )
+            for call in range(n_calls) if site.call is None else [site.call]:
+                if (tensor := found.pop(site.at(call), None)) is not None:
+                    name = site.at(call if n_calls > 1 else None)
+                    found[name] = tensor.named(name)
+                    numbered[site.place, call, site.element] = name
+        return numbered
+
+    def _bound(
+        self,
+        edits: Sequence[tuple[Perturbation, list[Site]]],
+        heard: _Heard,
+        certain: Collection[Site],
+    ) -> dict[tuple[Place, int], dict[tuple[Any, ...], list[_Edit]]]:
+        chosen: list[tuple[Perturbation, Place, int, Site]] = []
+        every = list(dict.fromkeys(site for _, sites in edits for site in sites))
+        named = self._numbered(every, heard, heard.edit, certain)
+        for perturbation, sites in edits:
+            mine = [
+                (perturbation, place, call, name)
+                for (place, call, element), name in named.items()
+                for site in sites
+                if site.place == place
+                and site.element == element
+                and site.call in (None, call)
+            ]
+            _check_selected(perturbation, [heard.edit[name].layout for *_, name in mine])
+            chosen += mine
+        means = self._means([(name, p) for p, _, _, name in chosen])
+        bound: dict[Any, dict[tuple[Any, ...], list[_Edit]]] = defaultdict(lambda: defaultdict(list))
+        for perturbation, place, call, name in chosen:
+            layout, path = heard.edit[name].layout, heard.edit[name].path
+            index = perturbation.select(layout)
+            if len(index):
+                target = Target(layout, index, lambda name=name: means[name])  # type: ignore[misc]
+                activity = perturbation.bind(target)
+                bound[place, call][path].append(_Edit(perturbation, layout, index, activity))
+        for groups in bound.values():
+            for group in groups.values():
+                check_conflicts(group[0].layout, [(e.perturbation, e.index) for e in group])
+                group.sort(key=lambda edit: content_key(edit.perturbation))
+        return dict(bound)
+
+    def _means(
+        self, wanted: Sequence[tuple[Site, Perturbation]]
+    ) -> dict[Site, Float[np.ndarray, " unit"]]:
+        sites = list(dict.fromkeys(name for name, p in wanted if p.needs_mean))
+        if not sites:
+            return {}
+        plain = Run(
+            self.modules, self.feed, sites, sites, [], reduce=None, stimuli=self.stimuli,
+            batch_size=self.batch_size,
+        )  # fmt: skip
+        sums = [np.zeros(layout.n_units) for layout in plain.layouts]
+        for part in self.stimuli.batches(self.batch_size):
+            for total, values in zip(sums, plain.activations(part), strict=True):
+                total += values.double().sum(0).numpy()
+        return {s: total / len(self.stimuli) for s, total in zip(sites, sums, strict=True)}
+
+    # During the run
+
+    def _read(
+        self, found: _Found, tensor: torch.Tensor, n_stimuli: int
+    ) -> Float[torch.Tensor, "stimulus unit"]:
+        layout, source = found.layout, tensor.untyped_storage().data_ptr()
+        if callable(self.reduce):
+            values = to_numbers(_called(self.reduce, tensor))
+        else:
+            values = to_numbers(tensor)
+            if self.reduce is not None and found.positions:
+                over = torch.mean if self.reduce == "mean" else torch.amax
+                values = over(values, found.positions)
+        if values.shape != (n_stimuli, *layout.shape):
+            raise InvalidArgument(
+                f"layer {layout.layer!r} gives the shape {tuple(values.shape)} for {n_stimuli} "
+                f"stimuli, and {layout.shape} for each of the first ones; bring all to one size "
+                "with reduce= or preprocess="
+            )
+        values = values.to("cpu", self.dtype).reshape(n_stimuli, -1)
+        if values.untyped_storage().data_ptr() == source:  # a later module may write to it
+            values = values.clone()
+        if not torch.isfinite(values.sum()) and not (finite := torch.isfinite(values)).all():
+            unit = layout.ids[int((~finite).any(0).nonzero()[0])]
+            raise InvalidRecording(
+                f"layer {layout.layer!r} gives NaN or infinity, for example in unit {unit!r}: "
+                "look at the stimuli and at the weights in front of it"
+            )
+        return values
+
+
+def _called(reduce: Callable[[torch.Tensor], torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
+    reduced = reduce(tensor)
+    if not isinstance(reduced, torch.Tensor):
+        raise InvalidArgument(f"reduce= gives a {type(reduced).__name__}, not a tensor")
+    return reduced
+
+
+def _change(tensor: torch.Tensor, edits: Sequence[_Edit], stimuli: Any) -> torch.Tensor:
+    """A new tensor with other activity in the selected units; all other bits stay."""
+    flat = tensor.reshape(len(stimuli), -1).clone()
+    added: dict[str, Any] = {}
+    for edit in edits:
+        index = torch.from_numpy(edit.index).to(flat.device)
+        values = edit.activity(stimuli)
+        if not edit.perturbation.additive:
+            flat[:, index] = torch.from_numpy(np.array(values)).to(flat)
+            continue
+        if not added:
+            added = {"sum": np.zeros((len(stimuli), flat.shape[1])), "where": []}
+        added["sum"][:, edit.index] += values
+        added["where"].append(edit.index)
+    if added:
+        where = np.unique(np.concatenate(added["where"]))
+        index = torch.from_numpy(where).to(flat.device)
+        # in float64, so that the sum is rounded once, to the type of the layer
+        total = flat[:, index].cpu().double() + torch.from_numpy(added["sum"][:, where])
+        flat[:, index] = total.to(flat)
+    changed = torch.empty_like(tensor)  # keeps the strides: later kernels depend on them
+    return changed.copy_(flat.reshape(tensor.shape))
+
+
+def _check_rows(site: Site, tensor: torch.Tensor, n_stimuli: int, when: str = "") -> None:
+    if tensor.is_complex():
+        raise InvalidArgument(
+            f"site {str(site)!r} gives complex numbers; bring them to real ones with reduce="
+        )
+    if tensor.ndim == 0 or tensor.shape[0] != n_stimuli:
+        raise InvalidArgument(
+            f"site {str(site)!r} {when}gives the shape {tuple(tensor.shape)} for {n_stimuli} "
+            "stimuli; its first axis must be the stimuli: leave this site out, choose another "
+            "element of it (such as 'name[1]'), or turn it with reduce=, a function of the tensor"
+        )
+
+
+def _check_selected(perturbation: Perturbation, layouts: Sequence[Layout]) -> None:
+    if not layouts:
+        raise InvalidArgument(f"{perturbation}: none of its sites runs or gives a tensor")
+    if isinstance(perturbation.units, tuple):
+        for unit in perturbation.units:
+            if not any(layout.owns(unit) for layout in layouts):
+                ids = [str(i) for layout in layouts for i in layout.ids]
+                raise UnknownName.of(f"unit for {perturbation}", unit, ids)
+    if not any(len(perturbation.select(layout)) for layout in layouts):
+        raise UnknownName(f"{perturbation}: the recording has no units of {_listed(layouts)}")
+
+
+def _listed(things: Sequence[Any]) -> str:
+    names = [repr(getattr(thing, "layer", None) or str(thing)) for thing in things]
+    return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")
