@@ -8,6 +8,7 @@ import numpy as np
 
 from bregma._extras import require
 from bregma.errors import InvalidArgument, InvalidRecording
+from bregma.recording._spike_checks import with_closed_ends
 from bregma.recording._spikes import SpikeTrains
 
 
@@ -22,10 +23,8 @@ def from_pynapple(group: Any) -> SpikeTrains:
     columns.pop("rate", None)  # pynapple derives it from the times
     columns.setdefault("unit", np.array(group.keys()))
     trains = {unit: group[key].t for key, unit in zip(group.keys(), columns["unit"], strict=True)}
-    support = np.array(group.time_support.values, dtype=float)
     spikes = np.concatenate(list(trains.values()))
-    closed = np.isin(support[:, 1], spikes)
-    support[closed, 1] = np.nextafter(support[closed, 1], np.inf)
+    support = with_closed_ends(group.time_support.values, spikes)
     return SpikeTrains.from_dict(trains, units=columns, support=support)
 
 

@@ -85,6 +85,21 @@ def checked_intervals(windows: Any, error: type[ValueError]) -> Float64[np.ndarr
     return array
 
 
+def overlaps(a: Any, b: Any) -> Float64[np.ndarray, "interval 2"]:
+    """What two lists of intervals share."""
+    low = np.maximum(a[:, None, 0], b[None, :, 0])
+    high = np.minimum(a[:, None, 1], b[None, :, 1])
+    return np.stack([low, high], axis=-1)[low < high]
+
+
+def with_closed_ends(support: Any, times: Any) -> Float64[np.ndarray, "interval 2"]:
+    """Intervals that hold the spikes on their ends: where others close them, ours are open."""
+    intervals = np.array(support, dtype=float)
+    closed = np.isin(intervals[:, 1], times)
+    intervals[closed, 1] = np.nextafter(intervals[closed, 1], np.inf)
+    return intervals
+
+
 def checked_support(support: Any, times: Any) -> Float64[np.ndarray, "interval 2"]:
     if support is not None:
         array = checked_intervals(support, InvalidRecording)

@@ -24,6 +24,7 @@ from bregma.recording._spike_checks import (
     event_table,
     index_type,
     interval_text,
+    overlaps,
     unit_table,
     without_copy,
 )
@@ -306,9 +307,7 @@ class SpikeTrains:
             The windows do not touch the support.
         """
         asked = checked_intervals(windows, InvalidArgument)
-        low = np.maximum(asked[:, None, 0], self.support[None, :, 0])
-        high = np.minimum(asked[:, None, 1], self.support[None, :, 1])
-        support = np.stack([low, high], axis=-1)[low < high]
+        support = overlaps(asked, self.support)
         if not len(support):
             raise InvalidArgument(
                 f"{interval_text(asked)} does not touch the support, "
