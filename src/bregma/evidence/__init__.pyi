@@ -14,6 +14,9 @@ from ._permutation import Arrangements as Arrangements
 from ._permutation import arrangements as arrangements
 from ._permutation import phase_scrambled as phase_scrambled
 from ._permutation import shuffled_labels as shuffled_labels
+from ._plot import PALETTE as PALETTE
+from ._plot import figure_label as figure_label
+from ._plot import styled_figure as styled_figure
 from ._reliability import spearman_brown as spearman_brown
 from ._reliability import split_half_reliability as split_half_reliability
 from ._set import EvidenceSet as EvidenceSet
@@ -26,11 +29,13 @@ __all__ = [
     "Inferred",
     "Interval",
     "Null",
+    "PALETTE",
     "arrangements",
     "assemble",
     "benjamini_hochberg",
     "bibtex",
     "bootstrap_interval",
+    "figure_label",
     "holm",
     "permutation_p",
     "phase_scrambled",
@@ -38,4 +43,5 @@ __all__ = [
     "source_keys",
     "spearman_brown",
     "split_half_reliability",
+    "styled_figure",
 ]

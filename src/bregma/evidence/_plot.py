@@ -20,14 +20,14 @@ GRID = "rgba(127, 127, 127, 0.22)"
 INK = "#333333"
 
 
-def label(text: object, width: int = 26) -> str:
+def figure_label(text: object, width: int = 26) -> str:
     """Text for a figure, shortened, in which plotly finds no markup."""
     text = " ".join(str(text).split()) or "?"
     text = text if len(text) <= width else text[: width - 1] + "…"
     return html.escape(text, quote=False)
 
 
-def styled(figure: go.Figure, *, height: int, x: str = "", y: str = "") -> go.Figure:
+def styled_figure(figure: go.Figure, *, height: int, x: str = "", y: str = "") -> go.Figure:
     """Quiet axes, system fonts, no background: fits light and dark pages."""
     axis: dict[str, Any] = {"gridcolor": GRID, "zerolinecolor": GRID, "automargin": True}
     figure.update_layout(
@@ -53,7 +53,7 @@ def _groups(evidences: Sequence[Evidence]) -> tuple[list[str], list[str]]:
 def _hover(e: Evidence) -> str:
     low, high = e.interval.low, e.interval.high
     lines = [
-        f"{label(e.model, 60)} ~ {label(e.brain, 60)}",
+        f"{figure_label(e.model, 60)} ~ {figure_label(e.brain, 60)}",
         f"score {e.score:.3f}, {e.interval.level:.0%} interval {low:.3f} to {high:.3f}",
         html.escape(p_text(e.p_value), quote=False) + " (not corrected)",
     ]
@@ -65,7 +65,7 @@ def _hover(e: Evidence) -> str:
 def _rows(figure: go.Figure, names: Sequence[str]) -> None:
     figure.update_yaxes(
         tickvals=list(range(len(names))),
-        ticktext=[label(name) for name in names],
+        ticktext=[figure_label(name) for name in names],
         range=[len(names) - 0.45, -0.55],  # first row on top
         showgrid=False,
         zeroline=False,
@@ -146,7 +146,7 @@ def plot_scores(evidences: Sequence[Evidence]) -> go.Figure:
                 "thickness": 1.5,
                 "width": 4,
             },
-            name=label(model),
+            name=figure_label(model),
             showlegend=grouped,
             text=[_hover(e) for e, _ in part],
             textposition="none",
@@ -154,7 +154,7 @@ def plot_scores(evidences: Sequence[Evidence]) -> go.Figure:
         )
     _twins(figure, evidences, rows)
     per_row = max(34, 20 * len(models)) if grouped else 38
-    styled(figure, height=110 + per_row * len(names), x="score")
+    styled_figure(figure, height=110 + per_row * len(names), x="score")
     _rows(figure, names)
     return figure
 
@@ -200,6 +200,6 @@ def plot_nulls(evidences: Sequence[Evidence]) -> go.Figure:
         text=[_hover(e) for e in evidences],
         hovertemplate="%{text}<extra></extra>",
     )
-    styled(figure, height=110 + 46 * len(evidences), x="score")
+    styled_figure(figure, height=110 + 46 * len(evidences), x="score")
     _rows(figure, names)
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -44,6 +44,9 @@ class EvidenceSet(Sequence[Evidence]):
     against_ceiling : DataFrame, optional
         Tests of each model against the lower ceiling: ``brain``, ``model``, ``ceiling_lower``,
         ``difference`` (model - ceiling), and the rest as above.
+    exhibits : mapping, optional
+        What a report should show beside the numbers, under the argument names of
+        `bregma.report.html` (RDMs, images); no part of the evidence, not written to JSON.
 
     Raises
     ------
@@ -57,6 +60,7 @@ class EvidenceSet(Sequence[Evidence]):
         *,
         pairwise: pd.DataFrame | None = None,
         against_ceiling: pd.DataFrame | None = None,
+        exhibits: Mapping[str, Any] | None = None,
     ) -> None:
         self.evidences = tuple(evidences)
         met: set[tuple[str, str]] = set()
@@ -66,6 +70,7 @@ class EvidenceSet(Sequence[Evidence]):
             met.add((e.brain, e.model))
         self.pairwise = _table(pairwise, PAIRWISE, "pairwise")
         self.against_ceiling = _table(against_ceiling, AGAINST_CEILING, "against_ceiling")
+        self.exhibits = dict(exhibits or {})
 
     @classmethod
     def join(cls, sets: Iterable[EvidenceSet]) -> EvidenceSet:
@@ -82,7 +87,7 @@ class EvidenceSet(Sequence[Evidence]):
             All their evidence; the p-values of the tests are corrected over all of it.
         """
         sets = list(sets)
-        tables = {}
+        tables: dict[str, Any] = {}
         for name in ("pairwise", "against_ceiling"):
             parts = [getattr(s, name) for s in sets if len(getattr(s, name))]
             tables[name] = corrected(pd.concat(parts, ignore_index=True)) if parts else None
@@ -121,15 +126,16 @@ class EvidenceSet(Sequence[Evidence]):
 
     def _part(self, evidences: Sequence[Evidence]) -> EvidenceSet:
         kept = {(e.brain, e.model) for e in evidences}
+        pairs = self.pairwise.to_dict("records")
         a = [
-            (r.brain, r.model_a) in kept and (r.brain, r.model_b) in kept
-            for r in self.pairwise.itertuples()
+            (r["brain"], r["model_a"]) in kept and (r["brain"], r["model_b"]) in kept for r in pairs
         ]
-        c = [(r.brain, r.model) in kept for r in self.against_ceiling.itertuples()]
+        c = [(r["brain"], r["model"]) in kept for r in self.against_ceiling.to_dict("records")]
         return EvidenceSet(
             evidences,
-            pairwise=self.pairwise[a],
-            against_ceiling=self.against_ceiling[c],
+            pairwise=self.pairwise.loc[np.array(a, bool)],
+            against_ceiling=self.against_ceiling.loc[np.array(c, bool)],
+            exhibits=self.exhibits,
         )
 
     @property
@@ -141,6 +147,26 @@ class EvidenceSet(Sequence[Evidence]):
     def models(self) -> list[str]:
         """Names of the models, in order."""
         return list(dict.fromkeys(e.model for e in self.evidences))
+
+    def showing(self, **exhibits: Any) -> EvidenceSet:
+        """The same evidence with more to show in its report.
+
+        Parameters
+        ----------
+        **exhibits : object
+            Arguments of `bregma.report.html`, such as ``rdms`` and ``stimuli``.
+
+        Returns
+        -------
+        EvidenceSet
+            An equal set.
+        """
+        return EvidenceSet(
+            self.evidences,
+            pairwise=self.pairwise,
+            against_ceiling=self.against_ceiling,
+            exhibits={**self.exhibits, **exhibits},
+        )
 
     @property
     def citations(self) -> tuple[str, ...]:
@@ -263,7 +289,7 @@ class EvidenceSet(Sequence[Evidence]):
         path : str or Path
             Where to write.
         **parts : object
-            What else to show; see `bregma.report.html`.
+            What else to show, in place of the set's own exhibits; see `bregma.report.html`.
 
         Returns
         -------
@@ -272,7 +298,7 @@ class EvidenceSet(Sequence[Evidence]):
         """
         # The report stands above this room, so it is called by name: nothing here depends on it.
         report = importlib.import_module("bregma.report")
-        written: Path = report.html(self, path=path, **parts)
+        written: Path = report.html(self, path=path, **{**self.exhibits, **parts})
         return written
 
     def __repr__(self) -> str:

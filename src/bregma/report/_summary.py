@@ -1,0 +1,200 @@
+"""What the numbers say, in plain sentences."""
+
+from __future__ import annotations
+
+from bregma.evidence import Evidence, EvidenceSet
+
+
+def summary(evidences: EvidenceSet) -> list[str]:
+    """Plain sentences: which model is closest, how sure that is, and what could not be told.
+
+    Parameters
+    ----------
+    evidences : EvidenceSet
+        The evidence.
+
+    Returns
+    -------
+    list of str
+        One statement each, most important first; plain text without markup.
+    """
+    if len(evidences.brains) == 1:
+        return _one_brain(evidences)
+    out = [_over_brains(evidences)]
+    for brain in evidences.brains:
+        part = evidences.of_brain(brain)
+        out.append(f"{brain}: {_best(part, evidences)} {_next(part)} {_share(part)}".strip())
+    return out + _twins(evidences) + _impossible(evidences)
+
+
+def p_words(p: float) -> str:
+    """A p-value in a sentence."""
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+
+
+def percent(share: float) -> str:
+    """A share in a sentence."""
+    return f"{100 * share:.0f} %"
+
+
+def _ranked(part: EvidenceSet) -> list[Evidence]:
+    return sorted(part, key=lambda e: e.score, reverse=True)
+
+
+def _alpha(evidences: EvidenceSet) -> float:
+    return 1 - evidences[0].interval.level
+
+
+def _listed(names: list[str], most: int = 6) -> str:
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _corrected(evidences: EvidenceSet) -> dict[tuple[str, str], float]:
+    """p of each score, corrected over all of the family (Holm)."""
+    frame = evidences.to_frame()
+    keys = zip(frame["brain"], frame["model"], strict=True)
+    return dict(zip(keys, frame["p_fwe"].to_numpy(float), strict=True))
+
+
+def _one_brain(evidences: EvidenceSet) -> list[str]:
+    statements = [_best(evidences, evidences), _next(evidences), _share(evidences)]
+    others = _above_chance(evidences)
+    found = [s for s in (*statements, others) if s]
+    return found + _twins(evidences) + _impossible(evidences)
+
+
+def _best(part: EvidenceSet, family: EvidenceSet) -> str:
+    e = _ranked(part)[0]
+    p = _corrected(family)[e.brain, e.model]
+    many = len(family) > 1
+    how = f"{p_words(p)}{f', corrected for {len(family)} tests' if many else ''}"
+    real = (
+        f"That is more than chance gives ({how})."
+        if p <= _alpha(family) + 1e-12
+        else f"That is within what chance gives ({how})."
+    )
+    who = (
+        f"Of {len(part)} models, {e.model} comes closest to {e.brain}: its score is"
+        if len(part) > 1
+        else f"{e.model} scores"
+    )
+    where = "" if len(part) > 1 else f" with {e.brain}"
+    return (
+        f"{who} {e.score:.3f}{where} ({percent(e.interval.level)} interval "
+        f"{e.interval.low:.3f} to {e.interval.high:.3f}). {real}"
+    )
+
+
+def _next(part: EvidenceSet) -> str:
+    """Is the best model told apart from the next one?"""
+    if len(part) < 2 or part.pairwise.empty:
+        return ""
+    best, second = _ranked(part)[:2]
+    table = part.pairwise
+    row = table[
+        table["model_a"].isin([best.model, second.model])
+        & table["model_b"].isin([best.model, second.model])
+    ].iloc[0]
+    sign = 1 if row["model_a"] == best.model else -1
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    how = (
+        f"by {sign * row['difference']:.3f} (interval {low:.3f} to {high:.3f}, "
+        f"{p_words(row['p_fdr'])} after FDR correction)"
+    )
+    if row["p_fdr"] <= _alpha(part) + 1e-12:
+        return f"It is ahead of the next best, {second.model}, {how}."
+    return (
+        f"It leads the next best, {second.model}, only {how}: these data do not tell the two apart."
+    )
+
+
+def _share(part: EvidenceSet) -> str:
+    """How far is the best model from the ceiling?"""
+    e = _ranked(part)[0]
+    if e.ceiling is None:
+        return ""
+    bounds = (
+        f"On these noisy data even the true model would score between {e.ceiling.lower:.3f} and "
+        f"{e.ceiling.upper:.3f} ({e.ceiling.kind} ceiling)."
+    )
+    if e.normalised is None or e.normalised_interval is None:
+        return bounds
+    low, high = e.normalised_interval.low, e.normalised_interval.high
+    reached = (
+        f"{e.model} reaches {percent(e.normalised)} of the lower bound "
+        f"(interval {percent(low)} to {percent(high)})"
+    )
+    rows = part.against_ceiling[part.against_ceiling["model"] == e.model]
+    if len(rows):
+        row = rows.iloc[0]
+        p = p_words(row["p_fdr"])
+        if row["p_fdr"] > _alpha(part) + 1e-12:
+            return f"{bounds} {reached}; these data do not tell it from the bound ({p})."
+        side = "short of it" if row["difference"] < 0 else "beyond it"
+        return f"{bounds} {reached} and is {side} ({p}, FDR)."
+    return f"{bounds} {reached}."
+
+
+def _above_chance(evidences: EvidenceSet) -> str:
+    if len(evidences) < 2:
+        return ""
+    p, alpha = _corrected(evidences), _alpha(evidences) + 1e-12
+    above = [e.model for e in evidences if p[e.brain, e.model] <= alpha]
+    below = [e.model for e in evidences if p[e.brain, e.model] > alpha]
+    if not below:
+        return f"All {len(above)} models score above chance."
+    if not above:
+        return "No model scores above chance."
+    return f"Above chance: {_listed(above)}. Not told from chance: {_listed(below)}."
+
+
+def _over_brains(evidences: EvidenceSet) -> str:
+    wins: dict[str, list[str]] = {}
+    for brain in evidences.brains:
+        wins.setdefault(_ranked(evidences.of_brain(brain))[0].model, []).append(brain)
+    parts = [
+        f"{model} in {_listed(brains)}"
+        for model, brains in sorted(wins.items(), key=lambda item: -len(item[1]))
+    ]
+    return f"The closest model, brain part by brain part: {'; '.join(parts)}."
+
+
+def _twins(evidences: EvidenceSet) -> list[str]:
+    out = []
+    for e in evidences:
+        if e.system_null is None:
+            continue
+        n, where = e.system_null.values.size, f" in {e.brain}" if len(evidences.brains) > 1 else ""
+        above = int((e.score > e.system_null.values).sum())
+        if above == n:
+            count = f"all {n}" if n > 1 else "the one"
+            out.append(f"{e.model} scores above {count} of its null systems{where}.")
+        else:
+            out.append(
+                f"{e.model} scores above {above} of its {n} null systems{where}: much of its score "
+                "does not depend on what those lack."
+            )
+    return out
+
+
+def _impossible(evidences: EvidenceSet) -> list[str]:
+    """What could not be told, and why; each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for e in evidences:
+        if e.normalised is None:
+            reasons.setdefault(e.ceiling_reason.rstrip("."), []).append(e.brain)
+    out = []
+    for reason, brains in reasons.items():
+        some = list(dict.fromkeys(brains))
+        named = f" for {_listed(some)}" if len(some) < len(evidences.brains) else ""
+        out.append(f"Not possible here{named}: a score relative to a noise ceiling ({reason}).")
+    weakest = {e.system_null.values.size for e in evidences if e.system_null}
+    alpha = _alpha(evidences)
+    if weakest and 1 / (1 + min(weakest)) > alpha:
+        out.append(
+            f"Not possible here: a test against null systems at the {percent(alpha)} level; with "
+            f"{min(weakest)} of them p cannot fall below {1 / (1 + min(weakest)):.2g}."
+        )
+    return out
