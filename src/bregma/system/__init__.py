@@ -1,4 +1,4 @@
-"""Things that can be driven and recorded, what can be done to them, and systems that know nothing; layers to build them from live in nn."""
+"""Things that can be driven and recorded, what is done to them, and nulls; layers live in nn."""
 
 import lazy_loader as _lazy
 

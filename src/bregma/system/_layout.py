@@ -153,7 +153,7 @@ class Layout:
                 outside = [n for n in numbers.tolist() if not 0 <= n <= top]
                 if outside:
                     raise UnknownName(
-                        f"there is no {name} {outside[0]} in {self.layer!r}; they go from 0 to {top}"
+                        f"there is no {name} {outside[0]} in {self.layer!r}; they are 0 to {top}"
                     )
                 fits = np.isin(here, numbers)
             keep &= fits
@@ -174,8 +174,9 @@ class Layout:
 
     def reduced(self) -> Layout:
         """The layout when positions (rows, columns, tokens, frames) are averaged away."""
-        kept = [(a, n) for a, n in zip(self.axes, self.shape, strict=True) if a not in POSITIONS]
-        return Layout(self.layer, tuple(a for a, _ in kept), tuple(n for _, n in kept), self.n_heads)
+        kept = [i for i, axis in enumerate(self.axes) if axis not in POSITIONS]
+        axes, shape = tuple(self.axes[i] for i in kept), tuple(self.shape[i] for i in kept)
+        return Layout(self.layer, axes, shape, self.n_heads)
 
     @property
     def position_axes(self) -> tuple[int, ...]:

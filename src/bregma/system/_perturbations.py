@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, Shaped
 
-from bregma.errors import InvalidArgument, PerturbationConflict, UnknownName
+from bregma.errors import InvalidArgument, UnknownName
 from bregma.recording import Recording
 from bregma.run import spawn
 from bregma.system._layout import Layout
@@ -109,7 +107,7 @@ class Perturbation(ABC):
             (1, selected unit) where all stimuli get the same.
         """
 
-    def check(self, stimuli: Shaped[np.ndarray, " stimulus"]) -> None:
+    def check(self, stimuli: Shaped[np.ndarray, " stimulus"]) -> None:  # noqa: B027
         """Refuse stimuli that it cannot act on; nothing is refused by default.
 
         Parameters
@@ -138,9 +136,8 @@ class Perturbation(ABC):
         if isinstance(self.units, Mapping):
             units = f", units={dict(self.units)!r}"
         elif self.units is not None:
-            units = f", units={list(self.units)!r}" if len(self.units) < 4 else (
-                f", units=[{self.units[0]!r}, ... {len(self.units)} ids]"
-            )
+            some = list(self.units)
+            units = f", units={some if len(some) < 4 else f'[{some[0]!r}, ... {len(some)} ids]'}"
         return f"{type(self).__name__}({self.site!r}{units})"
 
 
@@ -344,99 +341,3 @@ class Patch(Perturbation):
         place = np.searchsorted(ids, layout.ids, sorter=order).clip(max=len(ids) - 1)
         columns = order[place]
         return np.where(ids[columns] == layout.ids, columns, -1)
-
-
-def content_key(perturbation: Perturbation) -> str:
-    """Hash of what a perturbation does; sums are taken in its order, whatever was declared first.
-
-    Parameters
-    ----------
-    perturbation : Perturbation
-        Any perturbation.
-
-    Returns
-    -------
-    str
-        32 hexadecimal digits.
-    """
-    digest = hashlib.blake2b(type(perturbation).__name__.encode(), digest_size=16)
-    for part in fields(perturbation):  # type: ignore[arg-type]
-        value = getattr(perturbation, part.name)
-        if isinstance(value, Recording):
-            value = value.content_hash()
-        elif isinstance(value, torch.Tensor | np.ndarray | list):
-            array = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
-            value = (array.shape, array.dtype.str, array.tobytes())
-        digest.update(f"{part.name}={value!r};".encode())
-    return digest.hexdigest()
-
-
-def check_conflicts(
-    layout: Layout, selected: Iterable[tuple[Perturbation, Int[np.ndarray, " selected"]]]
-) -> None:
-    """Refuse perturbations of the same units, unless all of them add to the activity.
-
-    Parameters
-    ----------
-    layout : Layout
-        The layer.
-    selected : iterable of (Perturbation, array)
-        The perturbations of this layer with the units that they select.
-
-    Raises
-    ------
-    PerturbationConflict
-        The message names the two and a unit.
-    """
-    parties: list[Perturbation] = []
-    owner = np.full(layout.n_units, -1)
-    for perturbation, index in selected:
-        for i in index[owner[index] >= 0]:
-            other = parties[owner[i]]
-            if not (other.additive and perturbation.additive):
-                raise _conflict(other, perturbation, f"{layout.ids[i]!r}")
-        owner[index] = len(parties)
-        parties.append(perturbation)
-
-
-def check_certain_conflict(one: Perturbation, other: Perturbation, layers: list[str]) -> None:
-    """Refuse what must collide whatever the layers look like, before anything is run.
-
-    Parameters
-    ----------
-    one, other : Perturbation
-        Two perturbations.
-    layers : list of str
-        The sites that both of them name.
-
-    Raises
-    ------
-    PerturbationConflict
-        The message names the two.
-    """
-    if not layers or (one.additive and other.additive):
-        return
-    acts = [p.units if p.units is not None or isinstance(p, Patch) else _ALL for p in (one, other)]
-    named = [
-        {unit for unit in units if unit.startswith(tuple(layer + end for layer in layers for end in "/#"))}
-        for units in acts
-        if isinstance(units, tuple)
-    ]
-    if acts == [_ALL, _ALL] or (_ALL in acts and (any(named) or any(map(_is_map, acts)))):
-        raise _conflict(one, other, f"units of {layers[0]!r}")
-    if len(named) == 2 and (both := sorted(named[0] & named[1])):
-        raise _conflict(one, other, repr(both[0]))
-
-
-_ALL = "all units"
-
-
-def _is_map(units: Units) -> bool:
-    return isinstance(units, Mapping)
-
-
-def _conflict(one: Perturbation, other: Perturbation, where: str) -> PerturbationConflict:
-    return PerturbationConflict(
-        f"{one} and {other} both act on {where}; which one should hold is not said: leave one "
-        "out, or select other units"
-    )

@@ -122,9 +122,8 @@ def as_call(inputs: Any, module: nn.Module) -> tuple[tuple[Any, ...], dict[str, 
     (tuple, dict)
         Positional and named arguments.
     """
-    weight = next((p for p in module.parameters() if p.is_floating_point()), None)
-    if weight is None:
-        weight = next((b for b in module.buffers() if b.is_floating_point()), None)
+    tensors = (*module.parameters(), *module.buffers())
+    weight = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
 
     def fitted(value: Any) -> Any:
         if not isinstance(value, torch.Tensor) or weight is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,16 +26,30 @@ def private_randomness(seed: int) -> Iterator[None]:
     seed : int
         The seed.
     """
-    numpy_state, python_state = np.random.get_state(), random.getstate()
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    python_state = random.getstate()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         try:
-            torch.manual_seed(derive(seed, "torch"))
-            np.random.seed(derive(seed, "numpy") % 2**32)  # noqa: NPY002 - others draw from it
-            random.seed(derive(seed, "python"))
+            reseed(seed)
             yield
         finally:
             np.random.set_state(numpy_state)  # noqa: NPY002
             random.setstate(python_state)
+
+
+def reseed(seed: int, *names: int) -> None:
+    """Seed the global generators, inside `private_randomness` only.
+
+    Parameters
+    ----------
+    seed : int
+        The seed.
+    *names : int
+        What for, such as the number of a batch.
+    """
+    torch.manual_seed(derive(seed, "torch", *names))
+    np.random.seed(derive(seed, "numpy", *names) % 2**32)  # noqa: NPY002 - modules may draw there
+    random.seed(derive(seed, "python", *names))
 
 
 @contextmanager
@@ -77,7 +92,7 @@ def undisturbed(module: nn.Module, seed: int) -> Iterator[None]:
                         own[name].copy_(before)  # type: ignore[union-attr]
 
 
-def bare(module: nn.Module) -> nn.Module:
+def bare(module: Any) -> nn.Module:
     """The network inside wrappers for compilation and parallel training.
 
     Parameters
@@ -99,8 +114,8 @@ def bare(module: nn.Module) -> nn.Module:
     while True:
         if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
             module = module.module
-        elif isinstance(module, nn.Module) and isinstance(module._modules.get("_orig_mod"), nn.Module):
-            module = module._modules["_orig_mod"]  # type: ignore[assignment]
+        elif isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
+            module = inner  # of torch.compile
         else:
             break
     if not isinstance(module, nn.Module):

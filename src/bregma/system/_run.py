@@ -14,14 +14,9 @@ from torch import nn
 
 from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
 from bregma.recording import Stimuli
+from bregma.system._conflicts import check_conflicts, content_key
 from bregma.system._layout import Layout, layout_of
-from bregma.system._perturbations import (
-    Activity,
-    Perturbation,
-    Target,
-    check_conflicts,
-    content_key,
-)
+from bregma.system._perturbations import Activity, Perturbation, Target
 from bregma.system._site import Place, Site, find_tensor, replace_tensor
 from bregma.system._tap import Enough, Taps, to_numbers
 
@@ -258,14 +253,12 @@ class Run:
                 (perturbation, place, call, name)
                 for (place, call, element), name in named.items()
                 for site in sites
-                if site.place == place
-                and site.element == element
-                and site.call in (None, call)
+                if site.place == place and site.element == element and site.call in (None, call)
             ]
             _check_selected(perturbation, [heard.edit[name].layout for *_, name in mine])
             chosen += mine
         means = self._means([(name, p) for p, _, _, name in chosen])
-        bound: dict[Any, dict[tuple[Any, ...], list[_Edit]]] = defaultdict(lambda: defaultdict(list))
+        bound: dict[Any, dict[Any, list[_Edit]]] = defaultdict(lambda: defaultdict(list))
         for perturbation, place, call, name in chosen:
             layout, path = heard.edit[name].layout, heard.edit[name].path
             index = perturbation.select(layout)

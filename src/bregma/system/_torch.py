@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from copy import copy, deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from bregma.errors import InvalidArgument
 from bregma.recording import Recording, Stimuli
 from bregma.run import device as find_device
 from bregma.run import progress as show_progress
+from bregma.system._conflicts import check_certain_conflict, content_key
 from bregma.system._layout import Layout, unit_columns
-from bregma.system._perturbations import Perturbation, check_certain_conflict
+from bregma.system._perturbations import Perturbation
 from bregma.system._preprocess import as_call, as_stimuli, default_preprocess
-from bregma.system._quiet import bare, module_names, undisturbed
+from bregma.system._quiet import bare, module_names, reseed, undisturbed
 from bregma.system._run import Reduce, Run
 from bregma.system._site import Site, find_sites, is_pattern
+from bregma.system._stream import run_key, stream
 
 
 class TorchSystem:
@@ -154,8 +157,9 @@ class TorchSystem:
             Keep all positions; take the mean or maximum over rows, columns, tokens and frames;
             or apply a function to each layer's tensor (stimuli first) that gives another one.
         to : str or Path, optional
-            A ``.zarr`` folder to write batches to as they come, so that memory holds one of them
-            only. It appears when all is written. The Recording is then read from there lazily.
+            A ``.zarr`` folder to write to, so that memory holds one batch only; large recordings
+            then stay there and are read when they are needed. Batches are kept beside it until
+            all is written: after an interruption the same call goes on from there.
         progress : bool
             Show a bar where stderr is a terminal.
         seed : int
@@ -190,35 +194,31 @@ class TorchSystem:
         ):
             run = self._run(stimuli, batch_size, reduce)
             self._layouts = run.layouts
+            shape = len(stimuli), sum(layout.n_units for layout in run.layouts)
             dtype = torch.empty(0, dtype=run.dtype).numpy().dtype
-            n_units = sum(layout.n_units for layout in run.layouts)
 
-            def fill(values: np.ndarray, part: Stimuli) -> np.ndarray:
-                start = 0
-                for layer in run.activations(part):
-                    values[:, start : start + layer.shape[1]] = layer.numpy()
-                    start += layer.shape[1]
-                bar.advance(len(part))
-                return values
+            def block(rows: slice, out: np.ndarray | None = None) -> np.ndarray:
+                reseed(seed, rows.start)  # so that batches do not depend on those before
+                layers = [values.numpy() for values in run.activations(stimuli[rows])]
+                bar.advance(len(layers[0]))
+                return np.concatenate(layers, axis=1, out=out)
 
-            if to is None:
-                values = np.empty((len(stimuli), n_units), dtype)
-                for start in range(0, len(stimuli), batch_size):
-                    rows = slice(start, start + batch_size)
-                    fill(values[rows], stimuli[rows])
-                return self._recording(values, stimuli, run.layouts)
-            from bregma.system._stream import stream
-
-            return stream(
-                lambda rows: fill(
-                    np.empty((rows.stop - rows.start, n_units), dtype), stimuli[rows]
-                ),
-                (len(stimuli), n_units),
-                dtype,
-                batch_size=batch_size,
-                label=lambda values: self._recording(values, stimuli, run.layouts),
-                to=to,
-            )
+            if to is not None:
+                key = run_key(
+                    stimuli.content_hash(),
+                    run.layouts,
+                    batch_size,
+                    seed,
+                    sorted(map(content_key, self.perturbations)),
+                )
+                label = partial(self._recording, stimuli=stimuli, layouts=run.layouts)
+                return stream(
+                    block, shape, dtype, batch_size=batch_size, key=key, label=label, to=to
+                )
+            values = np.empty(shape, dtype)
+            for start in range(0, len(stimuli), batch_size):
+                block(slice(start, start + batch_size), values[start : start + batch_size])
+        return self._recording(values, stimuli, run.layouts)
 
     def perturb(self, *perturbations: Perturbation) -> TorchSystem:
         """The same system under perturbations; it shares the module, which stays as it is.
@@ -250,6 +250,50 @@ class TorchSystem:
             other.name = f"{self.name} with " + " and ".join(
                 f"{type(p).__name__}({p.site})" for p in perturbations
             )
+        return other
+
+    def with_layers(self, layers: str | Iterable[str]) -> TorchSystem:
+        """The same system with other sites to record.
+
+        Parameters
+        ----------
+        layers : str or iterable of str
+            Sites to record.
+
+        Returns
+        -------
+        TorchSystem
+            The other system; it shares the module.
+
+        Raises
+        ------
+        UnknownName
+            A site that the module does not have; the message has the nearest names.
+        """
+        other = copy(self)
+        other.layers = (layers,) if isinstance(layers, str) else tuple(layers)
+        other._layouts = None
+        other._sites(other.layers)
+        return other
+
+    def with_module(self, module: nn.Module, name: str) -> TorchSystem:
+        """The same sites, preprocessing and perturbations with another module of that shape.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            The other module.
+        name : str
+            Its name.
+
+        Returns
+        -------
+        TorchSystem
+            The other system.
+        """
+        other = copy(self)
+        other.module, other.name = bare(module), name
+        other._sites(other.layers)
         return other
 
     def __repr__(self) -> str:
