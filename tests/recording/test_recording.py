@@ -224,6 +224,15 @@ class TestSelect:
         assert list(make().split("stimulus")) == ["x", "y", "z"]
 
 
+    def test_stimuli_in_a_given_order(self):
+        r = make()
+        part = r.select_stimuli(["z", "x"])
+        assert part.stimuli.tolist() == ["z", "z", "x", "x"]
+        np.testing.assert_array_equal(part.values, r.values[[2, 5, 0, 3]])
+        with pytest.raises(UnknownName, match="no stimulus 'q'"):
+            r.select_stimuli(["q"])
+
+
 class TestRepeats:
     def test_average(self):
         r = make(presentation={"stimulus": list("xyzxyz"), "size": [1, 2, 3, 1, 2, 3],

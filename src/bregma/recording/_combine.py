@@ -137,7 +137,7 @@ def align(a: Recording, b: Recording, units: bool) -> tuple[Recording, Recording
             f"the recordings share no stimulus: one was shown {shown(stimuli)}, the other "
             f"{shown(b.unique_stimuli)}; the coordinate 'stimulus' must name them alike"
         )
-    left, right = _at_stimuli(a, shared), _at_stimuli(b, shared)
+    left, right = at_stimuli(a, shared), at_stimuli(b, shared)
     if not units:
         return left, right
     name = "name" if "name" in a.units and "name" in b.units else "unit"
@@ -154,7 +154,8 @@ def align(a: Recording, b: Recording, units: bool) -> tuple[Recording, Recording
     )
 
 
-def _at_stimuli(recording: Recording, stimuli: list[Any]) -> Recording:
+def at_stimuli(recording: Recording, stimuli: list[Any]) -> Recording:
+    """All presentations of these stimuli, ordered by them."""
     rank = {stimulus: i for i, stimulus in enumerate(stimuli)}
     ranks = np.array([rank.get(s, -1) for s in recording.stimuli.tolist()])
     order = np.argsort(ranks, kind="stable")

@@ -455,6 +455,33 @@ class Recording:
         part = self.data.isel({d: np.flatnonzero(m) for d, m in keep.items() if not m.all()})
         return self._with(part, measured_in=self.measured_in)
 
+    def select_stimuli(self, stimuli: Iterable[Any]) -> Recording:
+        """Keep the presentations of some stimuli, in the order in which these are given.
+
+        Parameters
+        ----------
+        stimuli : sequence
+            Labels, each at most once; repeats of a stimulus stay in their order.
+
+        Returns
+        -------
+        Recording
+            The presentations of these stimuli.
+
+        Raises
+        ------
+        UnknownName
+            A stimulus that was not shown.
+        """
+        from bregma.recording._combine import at_stimuli
+
+        wanted = np.asarray(list(stimuli)).tolist()
+        there = self.unique_stimuli.tolist()
+        for label in wanted:
+            if label not in there:
+                raise UnknownName.of("stimulus", label, there)
+        return at_stimuli(self, wanted)
+
     def split(self, by: str) -> dict[Any, Recording]:
         """One recording for each label of a unit or presentation coordinate.
 
