@@ -26,12 +26,18 @@ def level_7_3(path: Path, budget: Budget) -> dict[str, Any]:
     h5py = require("h5py", extra="neuro")
     with h5py.File(path, "r") as file:
         walk = _Walk(h5py, file, budget)
-        return {name: walk.value(file[name], 0) for name in file if not name.startswith("#")}
+        return {name: walk.value(walk.member(file, name), 0) for name in file if name[:1] != "#"}
 
 
 class _Walk:
     def __init__(self, h5py: Any, file: Any, budget: Budget) -> None:
         self.h5py, self.file, self.budget = h5py, file, budget
+
+    def member(self, group: Any, name: str) -> Any:
+        """One member of a group, where it lies in this file."""
+        if isinstance(group.get(name, getlink=True), self.h5py.ExternalLink):
+            raise InvalidRecording(f"{name!r} lies in another file, which is not followed")
+        return group[name]
 
     def value(self, item: Any, depth: int) -> Any:
         """One variable; cells and struct arrays refer to their parts elsewhere in the file."""
@@ -39,9 +45,13 @@ class _Walk:
             raise InvalidRecording(f"its structs lie more than {MAX_DEPTH} deep in each other")
         if isinstance(item, self.h5py.Group):
             self.budget.take(64, 64, "a struct")  # also ends a file that refers to itself
-            return Struct({name: _field(self.value(item[name], depth + 1)) for name in item})
+            return Struct(
+                {name: _field(self.value(self.member(item, name), depth + 1)) for name in item}
+            )
         if not isinstance(item, self.h5py.Dataset) or item.shape is None:
             raise InvalidRecording("there is something that is neither a variable nor a struct")
+        if item.external:
+            raise InvalidRecording(f"{item.name!r} points to other files, which are not followed")
         if int(item.attrs.get("MATLAB_empty", 0)):
             return np.empty((0, 0))
         size = item.size * item.dtype.itemsize

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -98,7 +98,7 @@ def images(path: Path, key: str | None) -> tuple[np.ndarray, pd.DataFrame]:
     return values, pd.DataFrame(arrays.lines(len(values), [name]))
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+def _header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     """Shape, dtype and the length of the header itself."""
     version = npy.read_magic(file)
     reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -50,9 +50,18 @@ MODULES: dict[str, str] = {
     ".vhdr": "_mne",
 }
 
-_BEGINNINGS = (
+_NEVER = (
     (b"version https://git-lfs", "a Git LFS pointer: fetch the file itself with 'git lfs pull'"),
     (b"/annex/objects/", "a git-annex pointer: fetch the file itself with 'git annex get'"),
+    (b"\x80\x04\x95", "a Python pickle, which bregma never opens because it can run any code"),
+    (b"<!DOCTYPE", "a web page: the download was perhaps refused"),
+    (b"<!doctype", "a web page: the download was perhaps refused"),
+    (b"<html", "a web page: the download was perhaps refused"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"%PDF", "a PDF document"),
+)
+_KNOWN = (
     (b"\x93NUMPY", "a NumPy array (.npy)"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (.nc, .nwb or .mat of version 7.3)"),
     (b"MATLAB 5.0 MAT-file", "a MATLAB file (.mat)"),
@@ -60,13 +69,7 @@ _BEGINNINGS = (
     (b"PK\x03\x04", "a ZIP archive (such as .npz)"),
     (b"PAR1", "a Parquet table (.parquet)"),
     (b"\x1f\x8b", "a gzip archive (such as .nii.gz or .fif.gz)"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"%PDF", "a PDF document"),
     (b"CDF", "a NetCDF file of version 3: convert it to NetCDF 4"),
-    (b"\x80\x04", "a Python pickle, which bregma never opens because it can run any code"),
-    (b"<!DOCTYPE", "a web page: the download was perhaps refused"),
-    (b"<html", "a web page: the download was perhaps refused"),
 )
 
 
@@ -115,7 +118,7 @@ def read(
     _check_options(module, options)
     _check_there(file)
     with reading(file):
-        return module.read(file if isinstance(path, (str, Path)) else path, key, **options)
+        return module.read(file, key, **options)
 
 
 def write(what: Recording | Dissimilarity, path: str | Path) -> Path:
@@ -303,6 +306,8 @@ def _check_there(path: Path) -> None:
         raise UnreadableRecording(path, "the file is empty (0 bytes); copy it again")
     elif is_store:
         raise UnreadableRecording(path, "a Zarr store is a folder, and this is a file")
+    elif other := _looks_like(path, _NEVER):
+        raise UnreadableRecording(path, f"it is {other}")
 
 
 def _alike(name: str, wanted: str) -> bool:
@@ -312,7 +317,7 @@ def _alike(name: str, wanted: str) -> bool:
 def _reason(path: Path, error: Exception) -> str:
     said = re.sub(r"\s+", " ", str(error)).strip()[:200]
     said = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    looks = _looks_like(path)
+    looks = _looks_like(path, _KNOWN)
     return (
         f"it is damaged, truncated or no {_suffix_of(path)} file"
         f"{f'; it begins like {looks}' if looks else ''} ({said}). "
@@ -320,14 +325,11 @@ def _reason(path: Path, error: Exception) -> str:
     )
 
 
-def _looks_like(path: Path) -> str | None:
-    if not path.is_file():
-        return None
+def _looks_like(path: Path, kinds: Sequence[tuple[bytes, str]]) -> str | None:
+    """What the first bytes of a file say that it is."""
     try:
         with path.open("rb") as file:
             head = file.read(64)
     except OSError:
         return None
-    if not head.strip(b"\0"):
-        return "nothing: only zero bytes"
-    return next((what for magic, what in _BEGINNINGS if head.startswith(magic)), None)
+    return next((what for magic, what in kinds if head.startswith(magic)), None)

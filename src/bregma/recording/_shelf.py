@@ -72,7 +72,7 @@ class Shelf:
             if shape == (length,) and dtype.kind in "biufUSMm" and name not in but
         }
 
-    def label(self, name: str) -> Shaped[np.ndarray, " n"]:
+    def label(self, name: str) -> np.ndarray:
         """One array of labels, text decoded."""
         if name not in self.shapes:
             raise UnknownName.of("array", name, self.shapes)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from bregma._files import atomic_path
 from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
 from bregma.recording._dissimilarity import Dissimilarity
 from bregma.recording._limits import Budget
-from bregma.recording._recording import DIMS, Recording
+from bregma.recording._recording import Recording
 from bregma.recording._store_codec import decoded, encoded, table_decoded, table_encoded
+from bregma.recording._store_files import Store, Variable, opened
 
 SUFFIXES = (".zarr", ".nc")
 FORMAT = 1
@@ -41,10 +44,12 @@ def write(what: Recording | Dissimilarity, path: Path) -> None:
     text = np.array(json.dumps(header), dtype=object)
     dataset = xr.Dataset({**variables, _HEADER: ((), text)}, attrs={"bregma_format": FORMAT})
     if path.name.lower().endswith(".zarr"):
-        require("zarr", extra="scale")
+        codecs = require("zarr.codecs", extra="scale")
+        sums = {_VALUES: {"compressors": [codecs.ZstdCodec(level=1, checksum=True)]}}
         with atomic_path(path) as part:
             # Every chunk is written, so that one which is lost later is noticed.
-            dataset.to_zarr(part, zarr_format=3, consolidated=False, write_empty_chunks=True)
+            dataset.to_zarr(part, zarr_format=3, consolidated=False, write_empty_chunks=True,
+                            encoding=sums)  # fmt: skip
     else:
         require("h5netcdf", extra="neuro")
         with atomic_path(path) as part:
@@ -64,47 +69,21 @@ def read(
     `lazy` leaves the values in the file, backed by Dask; by default those of 64 MiB and more
     where Dask is installed. `max_bytes` is the most that may be loaded.
     """
-    is_zarr = path.name.lower().endswith(".zarr")
-    if is_zarr:
-        _check_zarr(path)
-        engine: dict[str, Any] = {"engine": "zarr", "consolidated": False, "chunks": None}
-    else:
-        require("h5netcdf", extra="neuro")
-        engine = {"engine": "h5netcdf"}
-    if lazy:
-        require("dask.array", extra="scale")
-    dataset = xr.open_dataset(path, decode_cf=False, **engine)
-    own = dataset.attrs.get("bregma_format")
-    stay = lazy is True
-    try:
-        budget = Budget(max_bytes)
-        if own is None:
-            dataset = xr.decode_cf(dataset)
-            array = _foreign(dataset, key)
-            header = None
-        else:
-            if int(own) > FORMAT:
-                raise InvalidRecording(
-                    f"it was written by a newer bregma (format {own}): update bregma"
-                )
-            header = json.loads(str(dataset[_HEADER].values))
-            if key is not None:
-                raise UnknownName.of("key of a store that bregma wrote", key, [])
-            array = dataset[_VALUES]
-        stored = _stored_bytes(path)
-        stay = _stays(array, lazy)
-        for name, variable in dataset.variables.items():
-            wanted = name in array.coords or (name == array.name and not stay) or header
-            if wanted and not (stay and name == array.name):
-                budget.take(variable.nbytes, stored, f"the variable {name!r}")
-        if header is None:
-            return Recording(_taken(array, path, stay))
+    with opened(path) as store:
+        shelf = _Loader(store, lazy, Budget(max_bytes))
+        if "bregma_format" not in store.attrs:
+            return _foreign(shelf, key)
+        if int(store.attrs["bregma_format"]) > FORMAT:
+            raise InvalidRecording(
+                f"it was written by a newer bregma (format {store.attrs['bregma_format']}): "
+                "update bregma"
+            )
+        if key is not None:
+            raise UnknownName.of("key of a store that bregma wrote", key, [])
+        header = json.loads(str(shelf.array(_HEADER)))
         if header["kind"] == "Dissimilarity":
-            return _unpack_dissimilarity(dataset, header)
-        return _unpack_recording(dataset, header, path, stay)
-    finally:
-        if not stay:
-            dataset.close()
+            return _unpack_dissimilarity(shelf, header)
+        return _unpack_recording(shelf, header)
 
 
 def _pack_recording(recording: Recording) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -130,14 +109,15 @@ def _pack_recording(recording: Recording) -> tuple[dict[str, Any], dict[str, Any
     return header, variables
 
 
-def _unpack_recording(
-    dataset: xr.Dataset, header: Mapping[str, Any], path: Path, stay: bool
-) -> Recording:
-    values = decoded(_taken(dataset[_VALUES], path, stay).variable.data, header["values"])
+def _unpack_recording(shelf: _Loader, header: Mapping[str, Any]) -> Recording:
     coords = {
-        part["name"]: (dataset[part["stored"]].dims, decoded(dataset[part["stored"]].values, part))
+        part["name"]: (
+            shelf.store.variables[part["stored"]].dims,
+            decoded(shelf.array(part["stored"]), part),
+        )
         for part in header["coordinates"]
     }
+    values = decoded(shelf.array(_VALUES, main=True), header["values"])
     data = xr.DataArray(values, dims=header["dims"], coords=coords, name=header["name"])
     sessions = header["sessions"]
     return Recording(
@@ -159,103 +139,85 @@ def _pack_dissimilarity(rdms: Dissimilarity) -> tuple[dict[str, Any], dict[str, 
     return header, {_VALUES: (("rdm", "pair"), rdms.values), "stimulus": ("stimulus", labels)}
 
 
-def _unpack_dissimilarity(dataset: xr.Dataset, header: Mapping[str, Any]) -> Dissimilarity:
+def _unpack_dissimilarity(shelf: _Loader, header: Mapping[str, Any]) -> Dissimilarity:
     return Dissimilarity(
-        dataset[_VALUES].values,
-        stimuli=decoded(dataset["stimulus"].values, header["stimuli"]),
+        shelf.array(_VALUES),
+        stimuli=decoded(shelf.array("stimulus"), header["stimuli"]),
         rdms=table_decoded(header["rdms"]),
         measure=header["measure"],
         name=header["name"],
     )
 
 
-def _foreign(dataset: xr.Dataset, key: str | None) -> xr.DataArray:
-    """The array of a store that another program wrote."""
-    there = {str(name): array.dims for name, array in dataset.data_vars.items()}
-    if key is not None:
-        if key not in there:
-            raise UnknownName.of("variable", key, there)
-        return dataset[key]
-    fits = [name for name, dims in there.items() if {"presentation", "unit"} <= set(dims)]
-    if len(fits) == 1:
-        return dataset[fits[0]]
-    listing = ", ".join(f"{name} {dims}" for name, dims in list(there.items())[:8]) or "nothing"
-    if fits:
-        raise InvalidArgument(f"name one of {', '.join(map(repr, fits))} with key=")
-    raise InvalidRecording(
-        f"bregma did not write it, and no variable has the dimensions 'presentation' and 'unit'; "
-        f"there is: {listing}. Rename the dimensions with xarray: "
-        "bregma.Recording(xarray.open_dataset(path)[name].rename(trial='presentation', ...))"
-    )
+def _foreign(shelf: _Loader, key: str | None) -> Recording:
+    """The array of a store that another program wrote, decoded as CF says."""
+    there = shelf.store.variables
+    if key is None:
+        fits = [name for name, x in there.items() if {"presentation", "unit"} <= set(x.dims)]
+        if len(fits) > 1:
+            raise InvalidArgument(f"name one of {', '.join(map(repr, fits))} with key=")
+        listing = ", ".join(f"{name} {x.dims}" for name, x in list(there.items())[:8])
+        if not fits:
+            raise InvalidRecording(
+                "bregma did not write it, and no variable has the dimensions 'presentation' and "
+                f"'unit'; there is: {listing or 'nothing'}. Rename the dimensions with xarray: "
+                "bregma.Recording(xarray.open_dataset(path)[name].rename(trial='presentation'))"
+            )
+        key = fits[0]
+    elif key not in there:
+        raise UnknownName.of("variable", key, there)
+    dims = set(there[key].dims)
+    labels = [name for name, x in there.items() if len(x.dims) == 1 and set(x.dims) <= dims]
+    dataset = xr.Dataset({
+        name: (there[name].dims, shelf.array(name, main=name == key), there[name].attrs)
+        for name in dict.fromkeys([*labels, key])
+    })  # fmt: skip
+    array = xr.decode_cf(dataset.set_coords([x for x in labels if x != key]))[key]
+    return Recording(array)
 
 
-def _stays(array: xr.DataArray, lazy: bool | None) -> bool:
-    if lazy is not None:
-        return lazy
-    if array.nbytes < _LAZY_FROM or not set(array.dims) <= set(DIMS):
-        return False
-    try:
-        import dask.array  # noqa: F401
-    except ImportError:
-        return False
-    return True
+class _Loader:
+    """Load variables of an open store within a budget, or leave the largest in the file."""
+
+    def __init__(self, store: Store, lazy: bool | None, budget: Budget) -> None:
+        self.store, self.lazy, self.budget = store, lazy, budget
+        path = store.path
+        files = path.rglob("*") if path.is_dir() else [path]
+        self.stored = sum(file.stat().st_size for file in files if file.is_file())
+
+    def array(self, name: str, *, main: bool = False) -> Any:
+        """The variable in memory, or backed by Dask where it is the main one and large."""
+        if name not in self.store.variables:
+            raise InvalidRecording(f"the variable {name!r} is missing: the store is damaged")
+        variable = self.store.variables[name]
+        if main and self._stays(variable):
+            da = require("dask.array", extra="scale")
+            source = _InFile(self.store.path, name, variable.shape, variable.dtype)
+            return da.from_array(source, chunks="auto", asarray=False)
+        self.budget.take(variable.nbytes, self.stored, f"the variable {name!r}")
+        return self.store.read(name)
+
+    def _stays(self, variable: Variable) -> bool:
+        if self.lazy is not None:
+            return self.lazy
+        return variable.nbytes >= _LAZY_FROM and importlib.util.find_spec("dask") is not None
 
 
-def _taken(array: xr.DataArray, path: Path, stay: bool) -> xr.DataArray:
-    """The array in memory, or backed by Dask with damage reported as bregma reports it."""
-    if not stay:
-        return array.load()
-    from dask import array as da
-
-    source = _InFile(array.variable, path)
-    return array.copy(data=da.from_array(source, chunks="auto", asarray=False))
-
-
+@dataclass(frozen=True)
 class _InFile:
-    """Values that stay in their file; reading a part of them raises errors that name it."""
+    """Values that stay in their file, which is opened for each part; errors name it."""
 
-    def __init__(self, variable: xr.Variable, path: Path) -> None:
-        self.variable, self.path = variable, path
-        self.shape, self.dtype, self.ndim = variable.shape, variable.dtype, variable.ndim
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
     def __getitem__(self, index: Any) -> np.ndarray:
         from bregma.recording._read import reading
 
-        with reading(self.path):
-            return np.asarray(self.variable[index].values)
-
-
-def _stored_bytes(path: Path) -> int:
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return path.stat().st_size
-
-
-def _check_zarr(path: Path) -> None:
-    """Refuse codecs that run code, and own stores of which chunks are missing."""
-    zarr = require("zarr", extra="scale")
-    for file in path.rglob("*"):
-        if file.name in ("zarr.json", ".zarray", ".zmetadata") and file.is_file():
-            _refuse_pickle(json.loads(file.read_text(encoding="utf-8")), file.name)
-    group = zarr.open_group(path, mode="r")
-    if "bregma_format" not in group.attrs:
-        return
-    for name, array in group.arrays():
-        if array.nchunks_initialized != array.nchunks:
-            raise InvalidRecording(
-                f"of {array.nchunks} chunks of {name!r} {array.nchunks_initialized} are there: "
-                "the store is not complete; copy it again"
-            )
-
-
-def _refuse_pickle(part: Any, file: str) -> None:
-    if isinstance(part, dict):
-        for key, value in part.items():
-            if key in ("id", "name") and isinstance(value, str) and "pickle" in value.lower():
-                raise InvalidRecording(
-                    f"{file} asks for the codec {value!r}, which can run any code: refused"
-                )
-            _refuse_pickle(value, file)
-    elif isinstance(part, list):
-        for value in part:
-            _refuse_pickle(value, file)
+        with reading(self.path), opened(self.path) as store:
+            return store.read(self.name, index)
