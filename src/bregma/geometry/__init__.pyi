@@ -1,3 +1,4 @@
+from ._cka import CKA as CKA
 from ._crossnobis import crossnobis_distance as crossnobis_distance
 from ._distances import CorrelationDistance as CorrelationDistance
 from ._distances import CosineDistance as CosineDistance
@@ -11,14 +12,32 @@ from ._distances import cosine_distance as cosine_distance
 from ._distances import euclidean_distance as euclidean_distance
 from ._distances import mahalanobis_distance as mahalanobis_distance
 from ._distances import poisson_kl_distance as poisson_kl_distance
+from ._infer_responses import infer_responses as infer_responses
 from ._movie import rdm_movie as rdm_movie
 from ._noise import noise_covariance as noise_covariance
 from ._noise import noise_precision as noise_precision
 from ._noise import precision_matrix as precision_matrix
 from ._noise import residual_covariance as residual_covariance
+from ._procrustes import Procrustes as Procrustes
+from ._procrustes import procrustes_distance as procrustes_distance
 from ._rdm import rdm as rdm
+from ._rdm_bootstrap import RDMBootstrap as RDMBootstrap
+from ._rdm_bootstrap import Resamples as Resamples
+from ._rdm_bootstrap import bootstrap_rdms as bootstrap_rdms
+from ._rdm_comparisons import RDMComparison as RDMComparison
+from ._rdm_comparisons import RDMCosine as RDMCosine
+from ._rdm_comparisons import RDMPearson as RDMPearson
+from ._rdm_comparisons import RDMRhoA as RDMRhoA
+from ._rdm_comparisons import RDMSpearman as RDMSpearman
+from ._rdm_comparisons import RDMTauA as RDMTauA
+from ._rdm_comparisons import RDMWhitenedCorrelation as RDMWhitenedCorrelation
+from ._rdm_comparisons import RDMWhitenedCosine as RDMWhitenedCosine
+from ._response_comparison import ResponseComparison as ResponseComparison
+from ._ridge import RidgePredictivity as RidgePredictivity
+from ._svcca import SVCCA as SVCCA
 
 __all__ = [
+    "CKA",
     "CorrelationDistance",
     "CosineDistance",
     "CrossnobisDistance",
@@ -26,15 +45,32 @@ __all__ = [
     "EuclideanDistance",
     "MahalanobisDistance",
     "PoissonKLDistance",
+    "Procrustes",
+    "RDMBootstrap",
+    "RDMComparison",
+    "RDMCosine",
+    "RDMPearson",
+    "RDMRhoA",
+    "RDMSpearman",
+    "RDMTauA",
+    "RDMWhitenedCorrelation",
+    "RDMWhitenedCosine",
+    "Resamples",
+    "ResponseComparison",
+    "RidgePredictivity",
+    "SVCCA",
+    "bootstrap_rdms",
     "correlation_distance",
     "cosine_distance",
     "crossnobis_distance",
     "euclidean_distance",
+    "infer_responses",
     "mahalanobis_distance",
     "noise_covariance",
     "noise_precision",
     "poisson_kl_distance",
     "precision_matrix",
+    "procrustes_distance",
     "rdm",
     "rdm_movie",
     "residual_covariance",
