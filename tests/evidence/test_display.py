@@ -86,7 +86,7 @@ def test_figures_show_scores_intervals_ceilings_and_twins(evidences):
     assert list(figure.layout.yaxis.ticktext) == ["pixels", "V1", "cnn"]
     assert len([n for n in names if n == "noise ceiling"]) == 3
     nulls = evidences["cnn"].plot()
-    assert {"null: labels exchanged", "observed score"} <= {t.name for t in nulls.data}
+    assert {"null of the data", "observed score"} <= {t.name for t in nulls.data}
 
 
 def test_a_figure_without_ceiling(evidences):

@@ -71,7 +71,9 @@ def pictures(n: int, seed: int = 0) -> Stimuli:
     return Stimuli(images, stimulus=[f"s{i}" for i in range(n)])
 
 
-def rdms(names: Sequence[str], n: int = 24, labels: Sequence[str] | None = None) -> list[Dissimilarity]:
+def rdms(
+    names: Sequence[str], n: int = 24, labels: Sequence[str] | None = None
+) -> list[Dissimilarity]:
     """RDMs of two clusters with more and more noise; the first has three subjects."""
     rng = np.random.default_rng(1)
     hidden = np.concatenate([rng.normal(0, 1, (n // 2, 5)), rng.normal(2, 1, (n - n // 2, 5))])

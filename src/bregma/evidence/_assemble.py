@@ -49,7 +49,7 @@ class Inferred:
     exact : bool
         Whether the null holds every arrangement once, the observed one included.
     intervals : array of shape (model, 2), optional
-        Ends of intervals that are better than score +- t * standard error.
+        Ends of intervals that are better than score ± t × standard error.
     intervals_kind : str
         How those intervals were made.
 
@@ -228,7 +228,7 @@ def _interval(inferred: Inferred, i: int, t: float, level: float) -> Interval:
         score - half,
         score + half,
         level,
-        f"score +- t * standard error, {inferred.dof} degrees of freedom",
+        f"score ± t × standard error, {inferred.dof} degrees of freedom",
     )
 
 
@@ -244,7 +244,7 @@ def _ceiling(inferred: Inferred, t: float, level: float) -> Ceiling | None:
         lower - t * error,
         lower + t * error,
         level,
-        f"lower ceiling +- t * standard error, {inferred.dof} degrees of freedom",
+        f"lower ceiling ± t × standard error, {inferred.dof} degrees of freedom",
     )
     return replace(inferred.ceiling, interval=interval, p_value=p)
 

@@ -39,6 +39,7 @@ def styled_figure(figure: go.Figure, *, height: int, x: str = "", y: str = "") -
         plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
         hoverlabel={"namelength": -1},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GRID, "activecolor": "#7F7F7F"},
         xaxis={**axis, "title": {"text": x}},
         yaxis={**axis, "title": {"text": y}},
     )
@@ -108,7 +109,7 @@ def _twins(figure: go.Figure, evidences: Sequence[Evidence], rows: Sequence[floa
             x=x,
             y=y,
             mode="markers",
-            marker={"symbol": "circle-open", "color": INK, "size": 7},
+            marker={"color": "white", "size": 7, "line": {"color": "#333333", "width": 1}},
             name="null systems",
             hovertemplate="null system: %{x:.3f}<extra></extra>",
         )
@@ -176,7 +177,7 @@ def plot_nulls(evidences: Sequence[Evidence]) -> go.Figure:
             mode="lines",
             line={"width": 0},
             fillcolor=NULL,
-            name="null: labels exchanged",
+            name="null of the data",
             legendgroup="null",
             showlegend=row == 0,
             hoverinfo="skip",

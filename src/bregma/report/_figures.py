@@ -64,9 +64,18 @@ def rdm_map(
         )
     )
     styled_figure(figure, height=300)
-    quiet = {"type": "category", "showgrid": False, "zeroline": False, "showticklabels": False}
+    quiet = {
+        "type": "category",
+        "showgrid": False,
+        "zeroline": False,
+        "showticklabels": False,
+        "ticks": "",
+        "constrain": "domain",
+    }
     figure.update_xaxes(**quiet, title=None)
     figure.update_yaxes(**quiet, title=None, autorange="reversed", scaleanchor="x")
+    figure.update_xaxes(constraintoward="left")
+    figure.update_yaxes(constraintoward="top")
     figure.update_layout(margin={"l": 4, "r": 4, "t": 4, "b": 4})
     if categories is not None:
         _mark_categories(figure, categories)
@@ -85,7 +94,7 @@ def _mark_categories(figure: go.Figure, categories: Sequence[str]) -> None:
     middle = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
     names = [figure_label(categories[i], 16) for i in starts]
     figure.update_yaxes(showticklabels=True, tickvals=middle, ticktext=names, automargin=True)
-    figure.update_yaxes(tickfont={"size": 11})
+    figure.update_yaxes(tickfont={"size": 11}, tickangle=-90)
 
 
 def classical_scaling(

@@ -7,6 +7,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from html import unescape
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,15 @@ from ._figures import bars, time_course
 from ._geometry import geometry_section
 from ._parts import Section, TimeCourse
 from ._summary import summary
-from ._tables import ceiling_table, numbers_table, pair_tables, settings_of
+from ._tables import (
+    ceiling_table,
+    count,
+    numbers_table,
+    pair_list,
+    pair_tables,
+    settings_of,
+    subject_table,
+)
 
 LIBRARIES = ("numpy", "scipy", "pandas", "xarray", "scikit-learn", "torch", "numba", "plotly")
 
@@ -83,7 +92,9 @@ def html(
         figures.append(figure)
         return len(figures) - 1
 
-    first = evidences[0]
+    first, shown = evidences[0], evidences
+    if len(evidences.brains) == 1:  # best on top; several brains keep one order of the models
+        shown = EvidenceSet(sorted(evidences, key=lambda e: e.score, reverse=True))
     geometry = geometry_section(rdms, stimuli, categories, place)
     context: dict[str, Any] = {
         "title": title or f"{_listed(evidences.models)} compared with {_listed(evidences.brains)}",
@@ -92,13 +103,14 @@ def html(
         "models": evidences.models,
         "level": f"{100 * first.interval.level:.0f} %",
         "summary": summary(evidences),
-        "scores": place(evidences.plot()),
+        "scores": place(shown.plot()),
         "has_ceiling": any(e.ceiling for e in evidences),
         "has_twins": any(e.system_null for e in evidences),
         "ceilings": list(dict.fromkeys(e.ceiling.formula for e in evidences if e.ceiling)),
         "ceiling_table": ceiling_table(evidences),
         "pairs": pair_tables(evidences),
-        "nulls": place(evidences.plot("nulls")),
+        "pair_list": pair_list(evidences),
+        "nulls": place(shown.plot("nulls")),
         "exchanged": list(dict.fromkeys(e.null.exchanged for e in evidences)),
         "twins": list(dict.fromkeys(e.system_null.exchanged for e in evidences if e.system_null)),
         "arrangements": _arrangements(evidences),
@@ -109,6 +121,7 @@ def html(
             for s in sections
         ],
         "numbers": numbers_table(evidences),
+        "subjects": subject_table(evidences),
         "settings": settings_of(evidences),
         "software": _software(),
         "bibtex": evidences.cite(),
@@ -129,6 +142,9 @@ def _page(context: dict[str, Any], figures: list[go.Figure], thumbnails: list[st
     assert loader is not None
     scripts = [get_plotlyjs(), loader.get_source(environment, "report.js")[0]]
     hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
+    legends = [_legend(f) for f in figures]
+    for figure in figures:
+        figure.update_layout(showlegend=False, margin={"t": 26})
     data = {"figures": [json.loads(f.to_json()) for f in figures], "thumbnails": thumbnails}
     # Only these two scripts may run: whatever got past the escaping has no matching hash.
     policy = (
@@ -141,8 +157,32 @@ def _page(context: dict[str, Any], figures: list[go.Figure], thumbnails: list[st
         style=Markup(loader.get_source(environment, "report.css")[0]),
         scripts=[Markup(script) for script in scripts],
         data=Markup(_inert_json(data)),
+        legends=legends,
         heights=[int(f.layout.height) for f in figures],
     )
+
+
+def _legend(figure: go.Figure) -> list[dict[str, str]]:
+    """Colours and names of a figure's traces: as text of the page, it wraps on narrow screens."""
+    entries = []
+    for trace in figure.data:
+        if trace.showlegend is False or not trace.name:
+            continue
+        marker = (
+            trace.marker.color if "markers" in (getattr(trace, "mode", "") or "markers") else None
+        )
+        colour = getattr(trace, "fillcolor", None) or marker or trace.line.color
+        edge = trace.marker.line.color or colour if marker else colour
+        shape = "dot" if marker and trace.type == "scatter" else "bar"
+        entries.append(
+            {
+                "name": unescape(trace.name),
+                "colour": colour,
+                "edge": edge,
+                "shape": shape,
+            }
+        )
+    return entries
 
 
 def _inert_json(data: Any) -> str:
@@ -171,17 +211,8 @@ def _rows(table: pd.DataFrame | None) -> dict[str, Any] | None:
 
 def _arrangements(evidences: EvidenceSet) -> str:
     null = evidences[0].null
-    count = (
-        "more than can be counted"
-        if null.n_arrangements > 1e300
-        else (
-            f"{null.n_arrangements:,.0f}"
-            if null.n_arrangements < 1e6
-            else f"{null.n_arrangements:.2g}"
-        )
-    )
     return (
-        f"{null.values.size:,} draws of {count} distinct arrangements; "
+        f"{null.values.size:,} draws; {count(null.n_arrangements)} distinct arrangements exist; "
         f"the smallest p that can come out is {null.smallest_p:.2g}"
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bregma.evidence import Evidence, EvidenceSet
 
+from ._tables import number, p_value
+
 
 def summary(evidences: EvidenceSet) -> list[str]:
     """Plain sentences: which model is closest, how sure that is, and what could not be told.
@@ -20,21 +22,19 @@ def summary(evidences: EvidenceSet) -> list[str]:
     """
     if len(evidences.brains) == 1:
         return _one_brain(evidences)
-    out = [_over_brains(evidences)]
-    for brain in evidences.brains:
-        part = evidences.of_brain(brain)
-        out.append(f"{brain}: {_best(part, evidences)} {_next(part)} {_share(part)}".strip())
-    return out + _twins(evidences) + _impossible(evidences)
+    parts = [_in_brief(evidences.of_brain(brain), evidences) for brain in evidences.brains]
+    return [_over_brains(evidences), *parts, *_twins(evidences), *_impossible(evidences)]
 
 
 def p_words(p: float) -> str:
     """A p-value in a sentence."""
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+    text = p_value(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def percent(share: float) -> str:
     """A share in a sentence."""
-    return f"{100 * share:.0f} %"
+    return number(100 * share, ".0f") + "\N{NO-BREAK SPACE}%"
 
 
 def _ranked(part: EvidenceSet) -> list[Evidence]:
@@ -82,32 +82,55 @@ def _best(part: EvidenceSet, family: EvidenceSet) -> str:
     )
     where = "" if len(part) > 1 else f" with {e.brain}"
     return (
-        f"{who} {e.score:.3f}{where} ({percent(e.interval.level)} interval "
-        f"{e.interval.low:.3f} to {e.interval.high:.3f}). {real}"
+        f"{who} {number(e.score)}{where} ({percent(e.interval.level)} interval "
+        f"{number(e.interval.low)} to {number(e.interval.high)}). {real}"
     )
+
+
+def _lead(part: EvidenceSet) -> tuple[Evidence, float, float, float, float] | None:
+    """The second best model, and by how much the best leads it: difference, low, high, p (FDR)."""
+    if len(part) < 2 or part.pairwise.empty:
+        return None
+    best, second = _ranked(part)[:2]
+    names = {best.model, second.model}
+    rows = part.pairwise.to_dict("records")
+    row = next(r for r in rows if {r["model_a"], r["model_b"]} == names)
+    sign = 1 if row["model_a"] == best.model else -1
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    return second, sign * row["difference"], low, high, row["p_fdr"]
 
 
 def _next(part: EvidenceSet) -> str:
     """Is the best model told apart from the next one?"""
-    if len(part) < 2 or part.pairwise.empty:
+    lead = _lead(part)
+    if lead is None:
         return ""
-    best, second = _ranked(part)[:2]
-    table = part.pairwise
-    row = table[
-        table["model_a"].isin([best.model, second.model])
-        & table["model_b"].isin([best.model, second.model])
-    ].iloc[0]
-    sign = 1 if row["model_a"] == best.model else -1
-    low, high = sorted((sign * row["low"], sign * row["high"]))
+    second, difference, low, high, p = lead
     how = (
-        f"by {sign * row['difference']:.3f} (interval {low:.3f} to {high:.3f}, "
-        f"{p_words(row['p_fdr'])} after FDR correction)"
+        f"by {number(difference)} (interval {number(low)} to {number(high)}, "
+        f"{p_words(p)} after FDR correction)"
     )
-    if row["p_fdr"] <= _alpha(part) + 1e-12:
+    if p <= _alpha(part) + 1e-12:
         return f"It is ahead of the next best, {second.model}, {how}."
     return (
         f"It leads the next best, {second.model}, only {how}: these data do not tell the two apart."
     )
+
+
+def _in_brief(part: EvidenceSet, family: EvidenceSet) -> str:
+    """One brain part of several, in one sentence."""
+    e, lead = _ranked(part)[0], _lead(part)
+    told = [f"{e.brain}: {e.model} scores {number(e.score)}"]
+    p = _corrected(family)[e.brain, e.model]
+    chance = "above chance" if p <= _alpha(family) + 1e-12 else "not told from chance"
+    told.append(f"{chance} ({p_words(p)}, corrected for {len(family)} tests)")
+    if e.normalised is not None:
+        told.append(f"{percent(e.normalised)} of the lower ceiling")
+    if lead is not None:
+        second, difference, _low, _high, p = lead
+        verb = "ahead of" if p <= _alpha(part) + 1e-12 else "not told from"
+        told.append(f"{verb} {second.model} (by {number(difference)}, {p_words(p)}, FDR)")
+    return ", ".join(told) + "."
 
 
 def _share(part: EvidenceSet) -> str:
@@ -116,8 +139,8 @@ def _share(part: EvidenceSet) -> str:
     if e.ceiling is None:
         return ""
     bounds = (
-        f"On these noisy data even the true model would score between {e.ceiling.lower:.3f} and "
-        f"{e.ceiling.upper:.3f} ({e.ceiling.kind} ceiling)."
+        "On these noisy data even the true model would score between "
+        f"{number(e.ceiling.lower)} and {number(e.ceiling.upper)} ({e.ceiling.kind} ceiling)."
     )
     if e.normalised is None or e.normalised_interval is None:
         return bounds
@@ -162,20 +185,24 @@ def _over_brains(evidences: EvidenceSet) -> str:
 
 
 def _twins(evidences: EvidenceSet) -> list[str]:
+    """Does what the null systems lack make the score?"""
+    above: dict[int, list[str]] = {}
     out = []
     for e in evidences:
         if e.system_null is None:
             continue
-        n, where = e.system_null.values.size, f" in {e.brain}" if len(evidences.brains) > 1 else ""
-        above = int((e.score > e.system_null.values).sum())
-        if above == n:
-            count = f"all {n}" if n > 1 else "the one"
-            out.append(f"{e.model} scores above {count} of its null systems{where}.")
+        name = f"{e.model} in {e.brain}" if len(evidences.brains) > 1 else e.model
+        n, beaten = e.system_null.values.size, int((e.score > e.system_null.values).sum())
+        if beaten == n:
+            above.setdefault(n, []).append(name)
         else:
             out.append(
-                f"{e.model} scores above {above} of its {n} null systems{where}: much of its score "
-                "does not depend on what those lack."
+                f"{name} scores above only {beaten} of its {n} null systems: much of its score "
+                "does not need what those lack."
             )
+    for n, names in above.items():
+        whose = "scores above all {} of its" if len(names) == 1 else "score above all {} of their"
+        out.append(f"{_listed(names)} {whose.format(n)} null systems.")
     return out
 
 

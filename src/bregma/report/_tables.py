@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pandas as pd
 
 from bregma.evidence import EvidenceSet
 
+SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-def number(value: Any) -> str:
+
+def number(value: Any, form: str = ".3f") -> str:
     """A number for reading; a dash where there is none."""
-    return "–" if value is pd.NA or pd.isna(value) else f"{float(value):.3f}"
+    return "–" if pd.isna(value) else f"{float(value):{form}}".replace("-", "−")
 
 
 def p_value(value: Any) -> str:
     """A p-value for reading."""
-    if value is pd.NA or pd.isna(value):
+    if pd.isna(value):
         return "–"
     return "< 0.0001" if value < 1e-4 else f"{float(value):.2g}"
+
+
+def count(value: float) -> str:
+    """A number of arrangements for reading."""
+    if math.isinf(value):
+        return "countless"
+    if value < 1e6:
+        return f"{value:,.0f}"
+    digits, exponent = f"{value:.1e}".split("e+")
+    return f"{digits} × 10{exponent.lstrip('0').translate(SUPERSCRIPT)}"
 
 
 def numbers_table(evidences: EvidenceSet) -> dict[str, Any]:
@@ -40,7 +53,6 @@ def numbers_table(evidences: EvidenceSet) -> dict[str, Any]:
         "p (FDR)",
         "p (FWE)",
         *(["p, null systems"] if twins else []),
-        "per subject",
     ]
     rows = []
     for (_, r), e in zip(frame.iterrows(), evidences, strict=True):
@@ -59,12 +71,28 @@ def numbers_table(evidences: EvidenceSet) -> dict[str, Any]:
                 p_value(r["p_fdr"]),
                 p_value(r["p_fwe"]),
                 *([p_value(r["p_system"])] if twins else []),
-                ", ".join(f"{s:.3f}" for s in e.per_subject[:8])
-                + (" …" if len(e.per_subject) > 8 else "")
-                or "–",
             ]
         )
     return {"columns": columns, "rows": rows, "texts": 2 if several else 1}
+
+
+def subject_table(evidences: EvidenceSet) -> dict[str, Any] | None:
+    """The score in each subject; None where there are no subjects."""
+    most = max(len(e.per_subject) for e in evidences)
+    if most == 0:
+        return None
+    several = len(evidences.brains) > 1
+    rows = [
+        [
+            *([e.brain, e.model] if several else [e.model]),
+            *(number(score) for score in e.per_subject),
+            *("–" for _ in range(most - len(e.per_subject))),
+        ]
+        for e in evidences
+    ]
+    names = ["brain", "model"] if several else ["model"]
+    subjects = [f"subject {i + 1}" for i in range(most)]
+    return {"columns": names + subjects, "rows": rows, "texts": len(names)}
 
 
 def ceiling_table(evidences: EvidenceSet) -> dict[str, Any] | None:
@@ -78,8 +106,8 @@ def ceiling_table(evidences: EvidenceSet) -> dict[str, Any] | None:
         [
             *([r["brain"], r["model"]] if several else [r["model"]]),
             number(r["ceiling_lower"]),
-            f"{r['difference']:+.3f}",
-            f"{r['low']:+.3f} to {r['high']:+.3f}",
+            number(r["difference"], "+.3f"),
+            f"{number(r['low'], '+.3f')} to {number(r['high'], '+.3f')}",
             p_value(r["p"]),
             p_value(r["p_fdr"]),
             p_value(r["p_fwe"]),
@@ -90,9 +118,30 @@ def ceiling_table(evidences: EvidenceSet) -> dict[str, Any] | None:
     return {"columns": names + heads, "rows": rows, "texts": len(names)}
 
 
+def pair_list(evidences: EvidenceSet) -> dict[str, Any] | None:
+    """A row per pair, where matrices of two models for each of several brains would say little."""
+    table = evidences.pairwise
+    if table.empty or len(evidences.brains) == 1 or len(evidences.models) > 2:
+        return None
+    rows = [
+        [
+            r["brain"],
+            f"{r['model_a']} − {r['model_b']}",
+            number(r["difference"], "+.3f"),
+            f"{number(r['low'], '+.3f')} to {number(r['high'], '+.3f')}",
+            *(p_value(r[p]) for p in ("p", "p_fdr", "p_fwe")),
+        ]
+        for r in table.to_dict("records")
+    ]
+    columns = ["brain", "models", "difference", "interval", "p", "p (FDR)", "p (FWE)"]
+    return {"columns": columns, "rows": rows, "texts": 2}
+
+
 def pair_tables(evidences: EvidenceSet) -> list[dict[str, Any]]:
     """A matrix of differences per brain: row minus column, best model first."""
-    out = []
+    out: list[dict[str, Any]] = []
+    if pair_list(evidences) is not None:
+        return out
     for brain in evidences.brains:
         part = evidences.of_brain(brain)
         if part.pairwise.empty:
@@ -105,12 +154,12 @@ def pair_tables(evidences: EvidenceSet) -> list[dict[str, Any]]:
             for a, b, sign in ((r["model_a"], r["model_b"], 1), (r["model_b"], r["model_a"], -1)):
                 low, high = sorted((sign * r["low"], sign * r["high"]))
                 cells[a, b] = {
-                    "difference": f"{sign * r['difference']:+.3f}",
+                    "difference": number(sign * r["difference"], "+.3f"),
                     "p": p_value(r["p_fdr"]),
                     "sure": r["p_fdr"] <= alpha,
                     "better": sign * r["difference"] > 0,
                     "shade": round(0.06 + 0.5 * abs(r["difference"]) / reach, 3),
-                    "title": f"{a} minus {b}: {low:+.3f} to {high:+.3f}, "
+                    "title": f"{a} minus {b}: {number(low, '+.3f')} to {number(high, '+.3f')}, "
                     f"p {p_value(r['p'])}, FWE-corrected {p_value(r['p_fwe'])}",
                 }
         grid = [[cells.get((a, b)) for b in models] for a in models]
