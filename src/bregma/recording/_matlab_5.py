@@ -199,9 +199,9 @@ class _Elements:
         if kind == _OBJECT:
             self.text()  # name of the class
         width = int(self.numbers("a struct")[0:1].sum())
-        names = self.element()[1].tobytes()
         if not 0 < width <= 1024:
             raise InvalidRecording(f"a struct declares names of {width} letters: damaged")
+        names = self.element()[1].tobytes()
         fields = [
             names[i : i + width].split(b"\0")[0].decode("latin-1")
             for i in range(0, len(names), width)
