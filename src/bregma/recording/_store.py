@@ -35,12 +35,8 @@ def write(what: Recording | Dissimilarity, path: Path) -> None:
     """
     if isinstance(what, Recording):
         header, variables = _pack_recording(what)
-    elif isinstance(what, Dissimilarity):
-        header, variables = _pack_dissimilarity(what)
     else:
-        raise InvalidArgument(
-            f"{type(what).__name__} has no Zarr or NetCDF form; only Recording and Dissimilarity"
-        )
+        header, variables = _pack_dissimilarity(what)
     text = np.array(json.dumps(header), dtype=object)
     dataset = xr.Dataset({**variables, _HEADER: ((), text)}, attrs={"bregma_format": FORMAT})
     if path.name.lower().endswith(".zarr"):

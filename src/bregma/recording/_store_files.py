@@ -93,6 +93,8 @@ def _netcdf(path: Path, h5py: Any, file: Any) -> Store:
             raise InvalidRecording(f"{name!r} points to other files, which are not followed")
         if h5py.check_string_dtype(item.dtype) is None and item.dtype.kind == "O":
             continue
+        if bytes(item.attrs.get("NAME", b"")).startswith(b"This is a netCDF dimension but not"):
+            continue
         scales = item.attrs.get("DIMENSION_LIST")
         if scales is not None and len(scales) == item.ndim:
             dims = tuple(file[x[0]].name.removeprefix("/") for x in scales)
