@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,12 @@ SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 def number(value: Any, form: str = ".3f") -> str:
     """A number for reading; a dash where there is none."""
     return "–" if pd.isna(value) else f"{float(value):{form}}".replace("-", "−")
+
+
+def sentences(texts: Iterable[str]) -> str:
+    """Different texts, each once, as sentences after each other."""
+    clean = [text.strip().rstrip(".") for text in dict.fromkeys(texts)]
+    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in clean)
 
 
 def p_value(value: Any) -> str:
