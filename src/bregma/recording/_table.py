@@ -19,6 +19,9 @@ from bregma.recording._recording import Missing, Recording
 from bregma.recording._shelf import add_usual_names, is_rdms
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
+# Before version 3.1 pandas read the last digit of numbers wrongly unless it was asked not to.
+_EXACT: Any = {} if pd.__version__ >= "3.1" else {"float_precision": "round_trip"}
+_INDEX = "Unnamed: 0"  # how pandas reads the index that it wrote
 
 
 def read(
@@ -35,7 +38,8 @@ def read(
     """Read a table whose numeric columns are units and whose other columns say what was shown.
 
     `presentation` names numeric columns that describe presentations as well (trial, subject),
-    `unit` the columns that are units (all other numeric ones by default). `units` describes
+    `unit` the columns that are units (all other numeric ones by default). Empty cells of text
+    are empty text. `units` describes
     the units: a table with one row for each. A square table of dissimilarities, with labels of
     its rows and columns or without, gives a Dissimilarity. `max_bytes` is the most that the
     table may take in memory.
@@ -70,7 +74,7 @@ def _text(path: Path, budget: Budget) -> pd.DataFrame:
         header=None if _are_values(first) else 0,
         low_memory=False,
         skip_blank_lines=True,
-        float_precision="round_trip",
+        **_EXACT,
     )
 
 
@@ -94,7 +98,10 @@ def _parquet(path: Path, max_bytes: int | None) -> pd.DataFrame:
             budget.take(part.total_byte_size, size, "a part of the table")
             rows = max(part.num_rows, 0) * 8 * metadata.num_columns
             budget.check(rows, size, "a part of the table")
-        return file.read(use_threads=False).to_pandas()
+        table = file.read(use_threads=False).to_pandas()
+    if table.index.equals(pd.RangeIndex(len(table))):
+        return table
+    return table.reset_index(names=_INDEX if table.index.name is None else None)
 
 
 def _rdm(table: pd.DataFrame, name: str) -> Dissimilarity | None:
@@ -135,9 +142,8 @@ def _wide(
     if both := sorted(set(shows) & set(cells)):
         raise InvalidArgument(f"columns cannot label presentations and be units: {both}")
     numeric = [x for x in table if pd.api.types.is_numeric_dtype(table[x])]
-    index = "Unnamed: 0"  # how pandas reads the index that it wrote
     if unit is None:
-        cells = [x for x in numeric if x not in shows and x != index]
+        cells = [x for x in numeric if x not in shows and x != _INDEX]
     if not cells:
         raise InvalidRecording(
             f"no column is numeric, so there are no units; the columns are "
@@ -146,19 +152,15 @@ def _wide(
     if odd := [x for x in cells if x not in numeric]:
         example = next((v for v in table[odd[0]] if isinstance(v, str)), table[odd[0]].iloc[0])
         raise InvalidRecording(f"column {odd[0]!r} is not numeric: it holds {example!r}")
-    if presentation is None:
-        shows = [x for x in table if x not in cells and (unit is None or x not in numeric)]
-        shows += [index] if index in numeric and index not in shows else []
-    labels = {x: table[x].to_numpy() for x in shows}
-    for column, values in labels.items():
-        if values.dtype == object and (gaps := pd.isna(values)).any():
-            raise InvalidRecording(
-                f"column {column!r} has {int(gaps.sum())} empty cells, first in row "
-                f"{int(np.argmax(gaps)) + 1}; fill them, or name the columns that matter with "
-                "presentation=[...]"
+    labels = {}
+    for name_ in table:
+        if name_ in shows or name_ == _INDEX or (name_ not in cells and name_ not in numeric):
+            column = table[name_].to_numpy()
+            labels[name_] = (
+                np.where(pd.isna(column), "", column) if column.dtype == object else column
             )
-    if index in labels:
-        labels["presentation"] = labels.pop(index)
+    if _INDEX in labels:
+        labels["presentation"] = labels.pop(_INDEX)
     coords: dict[str, Any] = {x: ("presentation", values) for x, values in labels.items()}
     coords["unit"] = ("unit", np.array(cells))
     described = {} if units is None else pd.DataFrame(units).reset_index(drop=True)
