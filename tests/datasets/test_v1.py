@@ -7,6 +7,7 @@ from scipy import stats
 
 from bregma import Stimuli
 from bregma.datasets import sample_images, v1_population
+from bregma.datasets._v1 import BASELINE
 from bregma.errors import InvalidArgument
 
 
@@ -48,11 +49,11 @@ def test_cells_prefer_the_frequency_that_the_truth_says():
 
 
 def test_complex_cells_do_not_care_about_phase_and_simple_ones_do():
-    unit = show([grating(0, 6)])[1].query("6 < frequency < 9")
+    truth = show([grating(0, 6)])[1]
     modulation = {"simple": [], "complex": []}
-    for name, cell in unit.iterrows():
-        images = [grating(cell["orientation"], cell["frequency"], p) for p in range(0, 360, 20)]
-        response = show(images)[0][:, show(images[:1])[1].index.get_loc(name)]
+    for name, cell in truth.query("6 < frequency < 9").head(12).iterrows():
+        images = [grating(cell["orientation"], cell["frequency"], p) for p in range(0, 360, 30)]
+        response = show(images)[0][:, truth.index.get_loc(name)]
         modulation[cell["kind"]].append(np.ptp(response) / response.mean())
     assert max(modulation["complex"]) < 0.3
     assert min(modulation["simple"]) > 1
@@ -68,11 +69,11 @@ def test_cells_look_where_the_truth_says():
         image[:32, 32:] = rng.integers(0, 256, (32, 32))  # top right: x > 0, y > 0
         images.append(image)
     response, truth = show(images)
-    relative = response.mean(axis=0) / truth["gain"]
+    relative = response.mean(axis=0) / truth["gain"] - BASELINE
     inside = (truth["x"] > 0.1) & (truth["y"] > 0.1)
     outside = (truth["x"] < -0.2) | (truth["y"] < -0.2)
-    assert relative[outside & (truth["width"] < 0.08)].max() < 0.05
-    assert relative[inside].mean() > 3 * relative[outside].mean()
+    assert relative[outside & (truth["width"] < 0.08)].max() < 0.001
+    assert relative[inside].mean() > 50 * relative[outside].mean()
 
 
 @pytest.mark.parametrize("fano", [1.0, 2.0])
@@ -140,3 +141,17 @@ def test_only_the_seed_decides_and_more_repeats_change_nothing_before():
 def test_impossible_wishes(wish):
     with pytest.raises(InvalidArgument):
         v1_population(sample_images(2, seed=0), seed=0, **wish)
+
+
+def test_responses_saturate_with_contrast():
+    """The preferred grating drives a cell along c^2 / (c^2 + 0.2^2)."""
+    truth = show([grating(0, 6)])[1]
+    central = truth[(truth["kind"] == "complex") & truth["frequency"].between(6, 9)]
+    central = central[central[["x", "y"]].abs().max(axis=1) < 0.25]
+    assert len(central) >= 3
+    for name, cell in central.iterrows():
+        best = grating(cell["orientation"], cell["frequency"]).astype(float)
+        images = [np.rint(127.5 + c * (best - 127.5)).astype(np.uint8) for c in (0.1, 0.2, 0.5, 1)]
+        response = show(images)[0][:, truth.index.get_loc(name)] / cell["gain"]
+        expected = np.array([0.2, 0.5, 1 / 1.16, 1 / 1.04])
+        assert np.allclose((response - BASELINE) / (1 - BASELINE), expected, rtol=0.05)

@@ -13,7 +13,8 @@ from bregma.run import spawn
 
 PIXELS = 64  # images are looked at with so many rows and columns
 BASELINE = 0.02  # of the highest count
-HALF = 0.15  # contrast energy at which a unit is at half of its highest count
+HALF = 0.2  # contrast of the preferred grating at which a cell is at half of its highest count
+WORDS = ("subject", "kind")  # columns of the truth that are not numbers
 
 
 def v1_population(
@@ -23,16 +24,16 @@ def v1_population(
     n_repeats: int = 10,
     n_subjects: int = 2,
     noise: float = 1.5,
-    max_count: float = 15.0,
+    max_count: float = 30.0,
     seed: int,
 ) -> Simulated:
     """Spike counts of simple and complex cells of known tuning, in several subjects.
 
     Each cell filters the image with a Gabor pair of its own orientation, frequency, place and
     phase. A simple cell rectifies the response of one filter, a complex cell takes the energy
-    of both; the drive saturates (Naka-Rushton, exponent 2). Counts are drawn anew at every
-    presentation: Poisson for a Fano factor of 1, negative binomial above. The cells of the
-    subjects are different random samples of the same kind.
+    of both; the square of that is divided by the contrast in its field, so that it saturates.
+    Counts are drawn anew at every presentation: Poisson for a Fano factor of 1, negative
+    binomial above. The cells of the subjects are different random samples of the same kind.
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ def v1_population(
     noise : float
         Fano factor (variance over mean) of the counts, 1 or more.
     max_count : float
-        Mean over cells of the highest expected count in one presentation.
+        About the count that a typical cell gives to its best grating; natural images drive it
+        much less.
     seed : int
         Makes the tuning and the noise, independently of each other.
 
@@ -68,7 +70,7 @@ def v1_population(
     References
     ----------
     Adelson and Bergen (1985), Spatiotemporal energy models for the perception of motion.
-    Albrecht and Hamilton (1982), Striate cortex of monkey and cat: contrast response function.
+    Heeger (1992), Normalization of cell responses in cat striate cortex.
     Goris, Movshon and Simoncelli (2014), Partitioning neuronal variability.
 
     Examples
@@ -133,39 +135,35 @@ def _cells(n: int, subject: int, rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-def gabor_pair(
-    units: pd.DataFrame, pixels: int
-) -> tuple[Float[np.ndarray, "unit pixel"], Float[np.ndarray, "unit pixel"]]:
-    """Gabor filters in the phase of each unit and a quarter of a cycle later.
+def gabor_filters(units: pd.DataFrame, pixels: int) -> Float[np.ndarray, "3 unit pixel"]:
+    """Even and odd Gabor filter of each unit, and their envelope.
 
-    Both have a mean of zero, and a grating of full contrast that fits gives about 1.
+    Filters have a mean of zero, and a grating of contrast 1 that fits gives about 1. The
+    envelope sums to 1.
     """
     place = (np.arange(pixels) + 0.5) / pixels - 0.5
     x, y = (a.ravel() for a in np.meshgrid(place, -place))  # (pixel,), y upwards
-    u = {name: units[name].to_numpy(float)[:, None] for name in units if name not in _WORDS}
+    u = {name: units[name].to_numpy(float)[:, None] for name in units if name not in WORDS}
     angle = np.deg2rad(u["orientation"])
     across = -(x - u["x"]) * np.sin(angle) + (y - u["y"]) * np.cos(angle)
     envelope = np.exp(-((x - u["x"]) ** 2 + (y - u["y"]) ** 2) / (2 * u["width"] ** 2))
     envelope /= envelope.sum(axis=1, keepdims=True)
     wave = 2 * np.pi * u["frequency"] * across + np.deg2rad(u["phase"])
-    filters = []
-    for carrier in (np.cos(wave), np.sin(wave)):
-        carrier -= (carrier * envelope).sum(axis=1, keepdims=True)
-        filters.append(2 * carrier * envelope)
-    return filters[0], filters[1]
-
-
-_WORDS = ("subject", "kind")
+    carriers = np.stack([np.cos(wave), np.sin(wave)])
+    carriers -= (carriers * envelope).sum(axis=-1, keepdims=True)
+    return np.concatenate([2 * carriers * envelope, envelope[None]])
 
 
 def _expected_counts(
     images: Float[np.ndarray, "stimulus row column"], units: pd.DataFrame
 ) -> Float[np.ndarray, "stimulus unit"]:
-    flat = 2 * images.reshape(len(images), -1) - 1  # -1 black, 1 white
-    even, odd = (flat @ f.T for f in gabor_pair(units, images.shape[1]))
+    light = 2 * images.reshape(len(images), -1) - 1  # -1 black, 1 white
+    even_filter, odd_filter, field = gabor_filters(units, images.shape[1])
+    even, odd = light @ even_filter.T, light @ odd_filter.T
     drive = np.where(units["kind"] == "simple", np.maximum(even, 0), np.hypot(even, odd))
-    saturated = drive**2 / (drive**2 + HALF**2)
-    return units["gain"].to_numpy() * (BASELINE + (1 - BASELINE) * saturated)
+    contrast2 = 2 * np.maximum(light**2 @ field.T - (light @ field.T) ** 2, 0)
+    relative = drive**2 / (contrast2 + HALF**2)  # of a grating c: c^2 / (c^2 + HALF^2)
+    return units["gain"].to_numpy() * (BASELINE + (1 - BASELINE) * relative)
 
 
 def _counts(
