@@ -21,14 +21,42 @@ INK = "#333333"
 
 
 def figure_label(text: object, width: int = 26) -> str:
-    """Text for a figure, shortened, in which plotly finds no markup."""
+    """Text for a figure, shortened, in which plotly finds no markup.
+
+    Parameters
+    ----------
+    text : object
+        What to write; names that come from files.
+    width : int
+        Number of characters that are kept.
+
+    Returns
+    -------
+    str
+        The text on one line, escaped.
+    """
     text = " ".join(str(text).split()) or "?"
     text = text if len(text) <= width else text[: width - 1] + "…"
     return html.escape(text, quote=False)
 
 
 def styled_figure(figure: go.Figure, *, height: int, x: str = "", y: str = "") -> go.Figure:
-    """Quiet axes, system fonts, no background: fits light and dark pages."""
+    """Give a figure quiet axes, system fonts and no background: fits light and dark pages.
+
+    Parameters
+    ----------
+    figure : plotly.graph_objects.Figure
+        The figure, changed in place.
+    height : int
+        Its height in pixels.
+    x, y : str
+        Titles of the axes, with units; taken as plotly's markup.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        The same figure.
+    """
     axis: dict[str, Any] = {"gridcolor": GRID, "zerolinecolor": GRID, "automargin": True}
     figure.update_layout(
         template="none",
