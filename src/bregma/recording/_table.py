@@ -20,7 +20,8 @@ from bregma.recording._shelf import add_usual_names, is_rdms
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 # Before version 3.1 pandas read the last digit of numbers wrongly unless it was asked not to.
-_EXACT: Any = {} if pd.__version__ >= "3.1" else {"float_precision": "round_trip"}
+_RECENT = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
+_EXACT: Any = {} if _RECENT else {"float_precision": "round_trip"}
 _INDEX = "Unnamed: 0"  # how pandas reads the index that it wrote
 
 
