@@ -145,7 +145,7 @@ def compare(
     import bregma
     from bregma._files import atomic_write_text
     from bregma.cli._show import say, show, written
-    from bregma.cli._words import in_words
+    from bregma.report import summary
 
     options: dict[str, Any] = {}
     if events:
@@ -170,7 +170,7 @@ def compare(
     )
     show(evidence)
     say()
-    for sentence in in_words(evidence):
+    for sentence in summary(evidence):
         say(sentence)
     if report is not None:
         written("report", evidence.report(report))

@@ -1,0 +1,101 @@
+"""`bregma compare` hands on what it was told, and says what came out."""
+
+import numpy as np
+import pytest
+
+import bregma
+from bregma.errors import InvalidArgument
+
+
+@pytest.fixture
+def brain(tmp_path):
+    """A file of responses of 24 units in two areas to 12 stimuli."""
+    file = tmp_path / "brain.npz"
+    np.savez(
+        file,
+        rates=np.random.default_rng(0).normal(size=(12, 24)),
+        image=[f"image {i}" for i in range(12)],
+        area=["V1"] * 12 + ["IT"] * 12,
+        depth=np.arange(24) % 3,
+    )
+    return f"{file}::rates"
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What `bregma.compare` is called with; it is not run."""
+    calls = []
+
+    def stub(*args, **more):
+        calls.append((args, more))
+        raise InvalidArgument("far enough")
+
+    monkeypatch.setitem(bregma.__dict__, "compare", stub)
+    return calls
+
+
+def test_everything_is_handed_on(cli, brain, asked, tmp_path):
+    np.save(tmp_path / "images.npy", np.zeros((12, 8, 8), np.uint8))
+    ran = cli(
+        "compare", brain, "pixels", "v1", "--images", tmp_path / "images.npy", "--by", "cka",
+        "--distance", "euclidean", "--comparison", "spearman", "--each", "area", "--twins", 3,
+        "--bootstrap", 50, "--permutations", 60, "--level", 0.9, "--seed", 7,
+    )  # fmt: skip
+    assert ran.err == "error: far enough\n"
+    ((data, models), options) = asked[0]
+    assert data.n_units == 24
+    assert models == ["pixels", "v1"]
+    assert len(options.pop("stimuli")) == 12
+    assert options == {
+        "by": "cka", "distance": "euclidean", "comparison": "spearman", "each": "area", "twins": 3,
+        "n_bootstrap": 50, "n_permutations": 60, "level": 0.9, "seed": 7, "progress": True,
+    }  # fmt: skip
+
+
+def test_what_is_not_said_is_left_to_compare(cli, brain, asked):
+    cli("compare", brain)
+    ((_, models), options) = asked[0]
+    assert models == []
+    assert options == {
+        "by": "rsa", "stimuli": None, "distance": None, "comparison": None, "each": None,
+        "twins": 0, "n_bootstrap": 1000, "n_permutations": 1000, "level": 0.95, "seed": 0,
+        "progress": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("select", "n"),
+    [(["area=V1"], 12), (["area=V1,IT"], 24), (["area=V1", "depth=0,2"], 8), (["depth=1"], 8)],
+)
+def test_a_part_of_the_brain(cli, brain, asked, select, n):
+    cli("compare", brain, *(part for text in select for part in ("--select", text)))
+    assert asked[0][0][0].n_units == n
+
+
+@pytest.mark.parametrize(
+    ("select", "say"),
+    [
+        ("area", "NAME=LABEL"),
+        ("area=", "NAME=LABEL"),
+        ("aera=V1", "'area'"),
+        ("area=V2", "'IT'"),
+        ("depth=deep", "are numbers"),
+    ],
+)
+def test_a_part_that_is_not_there(cli, brain, asked, select, say):
+    ran = cli("compare", brain, "--select", select)
+    assert ran.code == 2
+    assert say in ran.err
+    assert not asked
+
+
+def test_a_part_of_some_rdms(cli, asked, tmp_path):
+    rdms = bregma.Dissimilarity(
+        np.random.default_rng(0).random((4, 10)),
+        stimuli=list("abcde"),
+        rdms={"subject": ["s1", "s1", "s2", "s2"]},
+        measure="correlation",
+    )
+    path = rdms.save(tmp_path / "rdms.nc")
+    cli("compare", path, "--select", "subject=s2")
+    assert asked[0][0][0].n_rdms == 2
