@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bregma.errors import InvalidArgument
 from bregma.recording import Dissimilarity, Recording, SpikeTrains, Stimuli, read
 from bregma.system import System, load, untrained
@@ -61,9 +63,7 @@ def record(system: System, stimuli: Stimuli | None, role: str) -> Recording:
     return system.record(stimuli)
 
 
-def as_models(
-    models: Any, stimuli: Stimuli | None, *, n_twins: int, seed: int
-) -> list[Side]:
+def as_models(models: Any, stimuli: Stimuli | None, *, n_twins: int, seed: int) -> list[Side]:
     """Every model, or layer of a model, with its name and its twins."""
     if isinstance(models, Mapping):
         pairs = [(str(name), model) for name, model in models.items()]
@@ -93,9 +93,7 @@ def _name_of(model: Any) -> str:
     return str(name) if name else "model"
 
 
-def _layers(
-    name: str, model: Any, stimuli: Stimuli | None, n_twins: int, seed: int
-) -> list[Side]:
+def _layers(name: str, model: Any, stimuli: Stimuli | None, n_twins: int, seed: int) -> list[Side]:
     data = as_data(model, stimuli, "model")
     twins: list[Data] = []
     if isinstance(model, System) and n_twins and _has_weights(model):
@@ -113,3 +111,37 @@ def _layers(
 def _has_weights(system: Any) -> bool:
     module = getattr(system, "module", None)
     return module is not None and any(True for _ in module.parameters())
+
+
+def at_shared_stimuli(brain: Data, sides: Sequence[Side]) -> tuple[Data, list[Side]]:
+    """Brain and models at the stimuli that all of them have, in the order of the brain."""
+    everything = [brain, *(side.data for side in sides), *(t for s in sides for t in s.twins)]
+    if len({data.stimuli.dtype.kind == "U" for data in everything}) > 1:  # 7 and "7" are one
+        everything = [_with_textdata.stimuli for data in everything]
+    shared = set.intersection(*({*data.stimuli.tolist()} for data in everything))
+    order = [s for s in dict.fromkeys(everything[0].stimuli.tolist()) if s in shared]
+    if len(order) < 2:
+        raise InvalidArgument(
+            f"brain and models share {len(order)} stimuli: "
+            + "; ".join(
+                f"{name!r} has {np.unique(data.stimuli)[:3].tolist()} ..."
+                for name, data in zip(["brain", *(s.name for s in sides)], everything, strict=False)
+            )
+            + ". The labels of the stimuli must name them alike"
+        )
+    placed = iter([data.select_stimuli(order) for data in everything])
+    first = next(placed)
+    datas = [next(placed) for _ in sides]
+    return first, [
+        Side(side.name, data, tuple(next(placed) for _ in side.twins))
+        for side, data in zip(sides, datas, strict=True)
+    ]
+
+
+def _with_text_labels(data: Data) -> Data:
+    labels = data.stimuli.astype(str)
+    if isinstance(data, Recording):
+        return data.assign(stimulus=labels)
+    return Dissimilarity(
+        data.values, stimuli=labels, rdms=data.rdms, measure=data.measure, name=data.name
+    )
