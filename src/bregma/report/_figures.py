@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from jaxtyping import Float
 from scipy.linalg import orthogonal_procrustes
+from scipy.spatial.distance import cdist
 from scipy.stats import rankdata
 
 from bregma.evidence import PALETTE, figure_label, styled_figure
@@ -97,21 +98,28 @@ def _mark_categories(figure: go.Figure, categories: Sequence[str]) -> None:
     figure.update_yaxes(tickfont={"size": 11}, tickangle=-90)
 
 
-def classical_scaling(
-    square: Float[np.ndarray, "stimulus stimulus"],
+def in_the_plane(
+    square: Float[np.ndarray, "stimulus stimulus"], n_steps: int = 300
 ) -> tuple[Float[np.ndarray, "stimulus 2"], float]:
-    """Points in the plane whose distances are closest to the dissimilarities, and their share.
+    """Points whose distances resemble the dissimilarities, and the correlation of the two.
 
-    Torgerson's classical scaling: the two largest eigenvectors of the doubly centred squared
-    dissimilarities. The share is that of the positive eigenvalues.
+    Metric multidimensional scaling: Torgerson's classical solution, improved by de Leeuw's
+    majorisation (SMACOF), which never raises the stress. No random start, so always the same.
     """
     n = len(square)
+    wanted = np.maximum(square, 0)  # cross-validated distances may be negative
     centre = np.eye(n) - 1 / n
-    values, vectors = np.linalg.eigh(-centre @ (square**2) @ centre / 2)
-    positive = np.maximum(values, 0)
-    points = vectors[:, [-1, -2]] * np.sqrt(positive[[-1, -2]])
-    total = positive.sum()
-    return points, float(positive[[-1, -2]].sum() / total) if total > 0 else 0.0
+    values, vectors = np.linalg.eigh(-centre @ wanted**2 @ centre / 2)
+    points = vectors[:, :-3:-1] * np.sqrt(np.maximum(values[:-3:-1], 0))
+    for _ in range(n_steps):
+        distance = cdist(points, points)
+        ratio = np.divide(wanted, distance, out=np.zeros_like(wanted), where=distance > 0)
+        points = (np.diag(ratio.sum(1)) - ratio) @ points / n
+    pairs = np.triu_indices(n, 1)
+    found, asked = cdist(points, points)[pairs], square[pairs]
+    if np.ptp(found) == 0 or np.ptp(asked) == 0:
+        return points, 1.0  # one distance only, which is kept
+    return points, float(np.corrcoef(found, asked)[0, 1])
 
 
 def turned_to(
@@ -133,6 +141,7 @@ def embedding(
     figure = go.Figure()
     of = list(categories) if categories is not None else [""] * len(points)
     kinds = list(dict.fromkeys(of))
+    room = min(1.0, np.sqrt(92 / len(points)))  # many pictures become smaller
     coloured = 1 < len(kinds) <= len(PALETTE)
     for k, kind in enumerate(kinds):
         rows = [i for i, own in enumerate(of) if own == kind]
@@ -141,7 +150,7 @@ def embedding(
             y=points[rows, 1].astype(np.float32),
             mode="markers",
             marker={
-                "size": 30 if pictures is not None else 8,
+                "size": 30 * room if pictures is not None else 8,
                 "symbol": "square" if pictures is not None else "circle",
                 "color": PALETTE[k % len(PALETTE)] if coloured else "#7F7F7F",
                 "opacity": 0.9 if pictures is None else 0.55 if coloured else 0.15,
@@ -153,7 +162,7 @@ def embedding(
         )
     reach = 1.12 * float(np.abs(points).max() or 1)
     if pictures is not None:
-        size = 2 * reach * 0.075
+        size = 2 * reach * 0.075 * room
         for (x, y), picture in zip(points.tolist(), pictures, strict=True):
             figure.add_layout_image(
                 source=f"{THUMBNAIL}{picture}",

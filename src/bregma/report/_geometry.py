@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from bregma.errors import InvalidArgument
 from bregma.recording import Dissimilarity, Stimuli
 
-from ._figures import classical_scaling, embedding, order_of, rdm_map, turned_to, unique_labels
+from ._figures import embedding, in_the_plane, order_of, rdm_map, turned_to, unique_labels
+from ._tables import number
 
 THUMBNAIL_PIXELS = 40
 
@@ -41,7 +42,7 @@ def geometry_section(
     for rdm in rdms:
         one = rdm.mean() if rdm.n_rdms > 1 else rdm
         square = one.select_stimuli(wanted).square()[0]
-        points, share = classical_scaling(square)
+        points, fit = in_the_plane(square)
         if target is None:
             spread = float(np.sqrt((points**2).sum(1).mean()))
             target = points / spread if spread > 0 else points
@@ -54,7 +55,7 @@ def geometry_section(
                 "embedding": place(
                     embedding(points, labels, kinds, None if pictures is None else pictures[0])
                 ),
-                "share": f"{100 * share:.0f} %",
+                "fit": number(fit, ".2f"),
             }
         )
     return {
