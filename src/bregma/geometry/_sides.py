@@ -117,7 +117,7 @@ def at_shared_stimuli(brain: Data, sides: Sequence[Side]) -> tuple[Data, list[Si
     """Brain and models at the stimuli that all of them have, in the order of the brain."""
     everything = [brain, *(side.data for side in sides), *(t for s in sides for t in s.twins)]
     if len({data.stimuli.dtype.kind == "U" for data in everything}) > 1:  # 7 and "7" are one
-        everything = [_with_textdata.stimuli for data in everything]
+        everything = [_with_text_labels(data) for data in everything]
     shared = set.intersection(*({*data.stimuli.tolist()} for data in everything))
     order = [s for s in dict.fromkeys(everything[0].stimuli.tolist()) if s in shared]
     if len(order) < 2:
