@@ -102,7 +102,7 @@ def _table(folder: Path) -> None:
 def _store(folder: Path) -> None:
     import pandas as pd
 
-    from bregma import Recording
+    from bregma import Dissimilarity, Recording
 
     rng = np.random.default_rng(0)
     recording = Recording.from_array(
@@ -114,7 +114,15 @@ def _store(folder: Path) -> None:
     )
     recording.save(folder / "own.nc")
     recording.save(folder / "own.zarr")
-    recording.data.rename("other").to_dataset().to_netcdf(folder / "other.nc", engine="h5netcdf")
+    other = recording.data.rename("other").to_dataset()
+    other.to_netcdf(folder / "other.nc", engine="h5netcdf")
+    for name in ("session", "unit", "area", "stimulus"):
+        other[name] = other[name].astype(object)
+    for version in (2, 3):
+        other.to_zarr(folder / f"other{version}.zarr", zarr_format=version, consolidated=False)
+    rdms = Dissimilarity(rng.random((2, 6)), stimuli=list("abcd"), rdms={"subject": ["a", "b"]})
+    rdms.save(folder / "rdms.nc")
+    rdms.save(folder / "rdms.zarr")
 
 
 def _nifti(folder: Path) -> None:
@@ -138,15 +146,20 @@ def _mne(folder: Path) -> None:
     raw = mne.io.RawArray(signals, info, verbose="error")
     raw.save(folder / "signal_raw.fif", verbose="error")
     raw.save(folder / "signal_raw.fif.gz", verbose="error")
+    events = np.array([[50, 0, 1], [150, 0, 2], [250, 0, 1]])
+    epochs = mne.Epochs(raw, events, {"go": 1, "stop": 2}, -0.1, 0.2, baseline=None,
+                        preload=True, verbose="error")  # fmt: skip
+    epochs.save(folder / "signal-epo.fif", verbose="error")
+    epochs.average().save(folder / "signal-ave.fif", verbose="error")
     _edf(folder / "signal.edf", signals)
     _edf(folder / "signal.bdf", signals)
     _brainvision(folder / "signal.vhdr", signals)
     chanlocs = np.array([(x, 1.0, 0.0, 0.0) for x in info["ch_names"]],
                         dtype=[("labels", "O"), ("X", "O"), ("Y", "O"), ("Z", "O")])  # fmt: skip
-    events = np.array([("go", 50.0, 0.0), ("go", 150.0, 0.0)],
+    marks = np.array([("go", 50.0, 0.0), ("go", 150.0, 0.0)],
                       dtype=[("type", "O"), ("latency", "O"), ("duration", "O")])  # fmt: skip
     eeg = {"data": signals * 1e6, "setname": "s", "nbchan": 3.0, "pnts": 400.0, "trials": 1.0,
-           "srate": 100.0, "xmin": 0.0, "xmax": 3.99, "chanlocs": chanlocs, "event": events,
+           "srate": 100.0, "xmin": 0.0, "xmax": 3.99, "chanlocs": chanlocs, "event": marks,
            "epoch": np.array([]), "icawinv": np.array([]), "icasphere": np.array([]),
            "icaweights": np.array([]), "times": np.arange(400.0) * 10, "ref": "common"}  # fmt: skip
     scipy.io.savemat(folder / "signal.set", {"EEG": eeg}, appendmat=False)
@@ -204,6 +217,12 @@ def _nwb(folder: Path) -> None:
         file.add_trial(start_time=2.0 * i, stop_time=2.0 * i + 1)
     with pynwb.NWBHDF5IO(folder / "units.nwb", "w") as io_:
         io_.write(file)
+    from bregma import Recording
+
+    recording = Recording.from_array(
+        rng.random((3, 4, 2)), time=np.arange(4) / 10, unit={"area": ["V1", "IT"]}
+    )
+    recording.save(folder / "own.nwb")
 
 
 MAKERS: dict[str, Callable[[Path], None]] = {

@@ -54,7 +54,7 @@ def test_empty_file(tmp_path: Path, suffix: str) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "LFS pointer"),
         (b"<!DOCTYPE html><html><body>Not found</body></html>", "web page"),
         (b"\x80\x04\x95" + bytes(90), "pickle"),
-        (bytes(3000), ""),
+        (bytes(3000), "."),
     ],
     ids=["lfs", "web", "pickle", "zeros"],
 )
@@ -167,6 +167,9 @@ def test_arrays_and_images(tmp_path: Path) -> None:
     found, table = _read.read_images(f"{tmp_path / 'a.npz'}::images")
     assert found.shape == images.shape
     assert table["category"].tolist() == ["x", "y", "x"]
+    assert "stimulus" not in table
+    np.savez(tmp_path / "b.npz", images=images, name=np.array(["p", "q", "r"]))
+    assert _read.read_images(tmp_path / "b.npz")[1]["stimulus"].tolist() == ["p", "q", "r"]
     with pytest.raises(InvalidArgument, match="images are numbers"):
         _read.read_images(tmp_path / "a.npz", "category")
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")

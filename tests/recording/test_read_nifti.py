@@ -63,14 +63,14 @@ def test_voxels_of_a_mask(path: Path, values: np.ndarray, mask: np.ndarray) -> N
 
 def test_voxels_as_nilearn_reads_them(path: Path, mask: np.ndarray) -> None:
     maskers = pytest.importorskip("nilearn.maskers")
-    peer = maskers.NiftiMasker(image(mask), standardize=False).fit().transform(str(path))
+    peer = maskers.NiftiMasker(image(mask)).fit().transform(str(path))
     ours = bregma.read(path, mask=image(mask)).values[0]
     assert np.allclose(np.sort(ours, axis=1), np.sort(peer, axis=1))
 
 
 def test_parcels_as_nilearn_reads_them(path: Path, atlas: np.ndarray) -> None:
     maskers = pytest.importorskip("nilearn.maskers")
-    peer = maskers.NiftiLabelsMasker(image(atlas), standardize=False).fit().transform(str(path))
+    peer = maskers.NiftiLabelsMasker(image(atlas)).fit().transform(str(path))
     recording = bregma.read(path, atlas=image(atlas))
     assert np.allclose(recording.values[0], peer, rtol=1e-5)
     assert recording.units.index.tolist() == ["3", "7", "20"]

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
+from bregma.errors import InvalidRecording, UnknownName
 from bregma.recording._dissimilarity import Dissimilarity
 from bregma.recording._limits import Budget
 from bregma.recording._matlab_5 import level_4, level_5
 from bregma.recording._matlab_7_3 import Struct, level_7_3
 from bregma.recording._recording import Missing, Recording
-from bregma.recording._shelf import Shelf, from_shelf
+from bregma.recording._shelf import Shelf, from_shelf, images_of
 
 SUFFIXES = (".mat",)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -73,7 +73,7 @@ def shelf(path: Path, *, max_bytes: int | None = None) -> Shelf:
 
 
 def images(path: Path, key: str | None) -> tuple[np.ndarray, pd.DataFrame]:
-    """Images (image, height, width[, channel]) and the table that lies beside them."""
+    """Images of a struct array with a field ``image``, or of an array, and their table."""
     content = _variables(path, key, None)
     structs = {
         name: field
@@ -92,16 +92,7 @@ def images(path: Path, key: str | None) -> tuple[np.ndarray, pd.DataFrame]:
                 f"{len(sizes)} sizes"
             )
         return np.stack(pictures), pd.DataFrame(_columns(struct, but=field))
-    arrays = _shelf(content)
-    name = arrays.only(key, ndims=(3, 4))
-    values = arrays.load(name)
-    if values.ndim not in (3, 4) or values.dtype.kind not in "iuf":
-        raise InvalidArgument(
-            f"{name!r} is {values.dtype} of the shape {values.shape}; images are numbers of the "
-            "shape (image, height, width) or (image, height, width, channel), or a struct array "
-            "with a field 'image'"
-        )
-    return values, pd.DataFrame(arrays.lines(len(values), [name]))
+    return images_of(_shelf(content), key)
 
 
 def _variables(path: Path, key: str | None, max_bytes: int | None) -> dict[str, Any]:

@@ -132,8 +132,7 @@ class _Elements:
         kind, part = self.element()
         if kind not in _STORED:
             raise InvalidRecording(f"{what} has the unknown type {kind}: the file is damaged")
-        dtype = np.dtype(self.order + _STORED[kind])
-        return np.frombuffer(part[: len(part) // dtype.itemsize * dtype.itemsize], dtype)
+        return _numbers(part, self.order + _STORED[kind])
 
     def text(self) -> str:
         return self.element()[1].tobytes().split(b"\0")[0].decode("latin-1")
@@ -232,21 +231,19 @@ class _Elements:
             order = {"<": "-le", ">": "-be"}[self.order] if kind != 16 else ""
             letters = part.tobytes().decode(_TEXT[kind] + order, errors="replace")
         elif kind in _STORED:
-            codes = np.frombuffer(
-                part[
-                    : len(part)
-                    // np.dtype(_STORED[kind]).itemsize
-                    * np.dtype(_STORED[kind]).itemsize
-                ],
-                self.order + _STORED[kind],
-            )
-            letters = "".join(_letters(codes))
+            letters = "".join(_letters(_numbers(part, self.order + _STORED[kind])))
         else:
             raise InvalidRecording(f"a text has the unknown type {kind}: the file is damaged")
         if len(shape) != 2 or shape[0] <= 1 or len(letters) != count:
             return letters
         rows = np.array(list(letters)).reshape(shape, order="F")
         return np.array(["".join(row).rstrip() for row in rows])
+
+
+def _numbers(part: memoryview, dtype: str) -> np.ndarray:
+    """As many numbers as there are whole ones."""
+    itemsize = np.dtype(dtype).itemsize
+    return np.frombuffer(part[: len(part) // itemsize * itemsize], dtype)
 
 
 def _letters(codes: np.ndarray) -> Iterator[str]:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.lib import format as npy
 
-from bregma.errors import InvalidArgument, InvalidRecording
+from bregma.errors import InvalidRecording
 from bregma.recording._dissimilarity import Dissimilarity
 from bregma.recording._limits import Budget
 from bregma.recording._recording import Missing, Recording
@@ -62,8 +61,8 @@ def shelf(path: Path, *, max_bytes: int | None = None) -> Shelf:
                 file.seek(0)
                 return np.asarray(npy.read_array(file, allow_pickle=False))
 
-        with path.open("rb") as file:
-            return Shelf({path.stem: _header(file)[:2]}, load_one)
+        with path.open("rb") as whole:
+            return Shelf({path.stem: _header(whole)[:2]}, load_one)
 
     def load(name: str) -> np.ndarray:
         with zipfile.ZipFile(path) as archive:
@@ -83,19 +82,6 @@ def shelf(path: Path, *, max_bytes: int | None = None) -> Shelf:
                 with archive.open(info) as file:
                     shapes[info.filename.removesuffix(".npy")] = _header(file)[:2]
     return Shelf(shapes, load)
-
-
-def images(path: Path, key: str | None) -> tuple[np.ndarray, pd.DataFrame]:
-    """Images (image, height, width[, channel]) and the arrays with one entry for each."""
-    arrays = shelf(path)
-    name = arrays.only(key, ndims=(3, 4))
-    values = arrays.load(name)
-    if values.ndim not in (3, 4) or values.dtype.kind not in "iuf":
-        raise InvalidArgument(
-            f"{name!r} is {values.dtype} of the shape {values.shape}; images are numbers of the "
-            "shape (image, height, width) or (image, height, width, channel)"
-        )
-    return values, pd.DataFrame(arrays.lines(len(values), [name]))
 
 
 def _header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any], int]:

@@ -206,11 +206,15 @@ def read_images(path: str | Path, key: str | None = None) -> tuple[np.ndarray, p
     """
     file, key = split_key(path, key)
     module = _module_of(file)
-    if not hasattr(module, "images"):
+    if not hasattr(module, "shelf"):
         raise InvalidArgument(f"{file.name}: images are read from .npy, .npz and .mat files")
     _check_there(file)
     with reading(file):
-        return module.images(file, key)
+        if hasattr(module, "images"):
+            return module.images(file, key)
+        from bregma.recording._shelf import images_of
+
+        return images_of(module.shelf(file), key)
 
 
 def split_key(path: Any, key: str | None = None) -> tuple[Path, str | None]:

@@ -194,6 +194,21 @@ def rdms_of(
     )
 
 
+def images_of(shelf: Shelf, key: str | None) -> tuple[np.ndarray, pd.DataFrame]:
+    """Images (image, height, width[, channel]) and the arrays with one entry for each."""
+    name = shelf.only(key, ndims=(3, 4))
+    values = shelf.load(name)
+    if values.ndim not in (3, 4) or values.dtype.kind not in "iuf":
+        raise InvalidArgument(
+            f"{name!r} is {values.dtype} of the shape {values.shape}; images are numbers of the "
+            "shape (image, height, width) or (image, height, width, channel)"
+        )
+    columns = shelf.lines(len(values), [name])
+    if "stimulus" not in columns and (found := _stimulus_name(columns)):
+        columns["stimulus"] = columns[found]
+    return values, pd.DataFrame(columns)
+
+
 def _checked_dims(dims: Sequence[str] | None, values: np.ndarray, name: str) -> tuple[str, ...]:
     if dims is None:
         if values.ndim not in (2, 3):

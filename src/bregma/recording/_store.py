@@ -41,7 +41,7 @@ def write(what: Recording | Dissimilarity, path: Path) -> None:
     dataset = xr.Dataset({**variables, _HEADER: ((), text)}, attrs={"bregma_format": FORMAT})
     if path.name.lower().endswith(".zarr"):
         codecs = require("zarr.codecs", extra="scale")
-        sums = {_VALUES: {"compressors": [codecs.ZstdCodec(level=1, checksum=True)]}}
+        sums: Any = {_VALUES: {"compressors": [codecs.ZstdCodec(level=1, checksum=True)]}}
         with atomic_path(path) as part:
             # Every chunk is written, so that one which is lost later is noticed.
             dataset.to_zarr(part, zarr_format=3, consolidated=False, write_empty_chunks=True,
@@ -85,7 +85,9 @@ def read(
 def _pack_recording(recording: Recording) -> tuple[dict[str, Any], dict[str, Any]]:
     data = recording.data
     values, values_how = encoded(data.variable.data, "the values")
-    variables = {_VALUES: (data.dims, values, {"units": recording.measured_in or ""})}
+    variables: dict[str, Any] = {
+        _VALUES: (data.dims, values, {"units": recording.measured_in or ""})
+    }
     coordinates = []
     for i, (name, coordinate) in enumerate(data.coords.items()):
         labels, how = encoded(coordinate.values, f"coordinate {name!r}")

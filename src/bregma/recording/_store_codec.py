@@ -116,7 +116,8 @@ def _column_decoded(column: Mapping[str, Any]) -> Any:
 
 def _index_decoded(column: Mapping[str, Any]) -> pd.Index:
     if "range" in column:
-        return pd.RangeIndex(*column["range"], name=column["name"])
+        start, stop, step = column["range"]
+        return pd.RangeIndex(start, stop, step, name=column["name"])
     dtype = "object" if column["dtype"] == "object" else None
     return pd.Index(_column_decoded(column), name=column["name"], dtype=dtype)
 

@@ -124,7 +124,7 @@ def _zarr(path: Path) -> Store:
             _refuse_pickle(json.loads(file.read_text(encoding="utf-8")), file.name)
     group = zarr.open_group(path, mode="r", use_consolidated=False)
     variables = {}
-    for name, array in group.arrays():
+    for name, array in sorted(group.arrays()):
         attrs = dict(array.attrs)
         dims = getattr(array.metadata, "dimension_names", None) or attrs.pop(
             "_ARRAY_DIMENSIONS", [f"{name}_{i}" for i in range(array.ndim)]
@@ -220,5 +220,6 @@ def _byte_codecs(array: Any) -> list[Any]:
     for config in keep:
         if config["id"] == "blosc":
             kinds = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
-            config["shuffle"] = kinds.get(config.get("shuffle"), config.get("shuffle", 1))
+            shuffle = config.get("shuffle", 1)
+            config["shuffle"] = kinds.get(str(shuffle), shuffle)
     return [numcodecs.get_codec(config) for config in reversed(keep)]

@@ -142,7 +142,8 @@ def _wide(
     shows, cells = _listed(table, presentation), _listed(table, unit)
     if both := sorted(set(shows) & set(cells)):
         raise InvalidArgument(f"columns cannot label presentations and be units: {both}")
-    numeric = [x for x in table if pd.api.types.is_numeric_dtype(table[x])]
+    columns = list(map(str, table))
+    numeric = [x for x in columns if pd.api.types.is_numeric_dtype(table[x])]
     if unit is None:
         cells = [x for x in numeric if x not in shows and x != _INDEX]
     if not cells:
@@ -154,26 +155,24 @@ def _wide(
         example = next((v for v in table[odd[0]] if isinstance(v, str)), table[odd[0]].iloc[0])
         raise InvalidRecording(f"column {odd[0]!r} is not numeric: it holds {example!r}")
     labels = {}
-    for name_ in table:
-        if name_ in shows or name_ == _INDEX or (name_ not in cells and name_ not in numeric):
-            column = table[name_].to_numpy()
-            labels[name_] = (
-                np.where(pd.isna(column), "", column) if column.dtype == object else column
-            )
+    for x in columns:
+        if x in shows or x == _INDEX or (x not in cells and x not in numeric):
+            column = table[x].to_numpy()
+            is_text = column.dtype == object
+            labels[x] = np.where(pd.isna(column), "", column) if is_text else column
     if _INDEX in labels:
         labels["presentation"] = labels.pop(_INDEX)
     coords: dict[str, Any] = {x: ("presentation", values) for x, values in labels.items()}
     coords["unit"] = ("unit", np.array(cells))
-    described = {} if units is None else pd.DataFrame(units).reset_index(drop=True)
-    for column in described:
-        values = described[column].to_numpy()
-        if len(values) != len(cells):
-            raise InvalidArgument(
-                f"units has {len(values)} rows, but the table has {len(cells)} units"
-            )
-        coords[str(column)] = ("unit", values)
+    described = pd.DataFrame(units)
+    if units is not None and len(described) != len(cells):
+        raise InvalidArgument(
+            f"units has {len(described)} rows, but the table has {len(cells)} units"
+        )
+    unit_labels = {str(x): described[x].to_numpy() for x in described}
+    coords |= {x: ("unit", column) for x, column in unit_labels.items()}
     texts = {x: v.astype(str) for x, v in labels.items() if v.dtype == object}
-    add_usual_names(coords, {**labels, **texts}, {x: described[x].to_numpy() for x in described})
+    add_usual_names(coords, labels | texts, unit_labels)
     values = table[cells].to_numpy(dtype=None if _same_type(table[cells]) else float)
     data = xr.DataArray(values, dims=("presentation", "unit"), coords=coords, name=name)
     return Recording(data, measured_in=measured_in, missing=missing)
