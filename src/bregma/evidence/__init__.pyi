@@ -20,8 +20,11 @@ from ._plot import styled_figure as styled_figure
 from ._reliability import spearman_brown as spearman_brown
 from ._reliability import split_half_reliability as split_half_reliability
 from ._set import EvidenceSet as EvidenceSet
+from ._two_factor import SamplingVariance as SamplingVariance
+from ._two_factor import jackknife_variance as jackknife_variance
 
 __all__ = [
+    "PALETTE",
     "Arrangements",
     "Ceiling",
     "Evidence",
@@ -29,7 +32,7 @@ __all__ = [
     "Inferred",
     "Interval",
     "Null",
-    "PALETTE",
+    "SamplingVariance",
     "arrangements",
     "assemble",
     "benjamini_hochberg",
@@ -37,6 +40,7 @@ __all__ = [
     "bootstrap_interval",
     "figure_label",
     "holm",
+    "jackknife_variance",
     "permutation_p",
     "phase_scrambled",
     "shuffled_labels",

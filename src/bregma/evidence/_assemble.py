@@ -32,8 +32,8 @@ class Inferred:
         The score in each subject; no rows where there are no subjects.
     covariance : array of shape (model + 1, model + 1) or (model, model)
         Sampling covariance of the scores and, last, of the lower ceiling, where there is one.
-    dof : int
-        Degrees of freedom of that covariance.
+    dof : float or array of the shape of the covariance
+        Degrees of freedom of all, or of each (diagonal) and of each difference of two.
     null : array of shape (permutation, model)
         Scores under the null.
     exchanged : str
@@ -64,7 +64,7 @@ class Inferred:
     scores: Float[np.ndarray, " model"]
     per_subject: Float[np.ndarray, "subject model"]
     covariance: Float[np.ndarray, "joint joint"]
-    dof: int
+    dof: float | int | Float[np.ndarray, "joint joint"]
     null: Float[np.ndarray, "permutation model"]
     exchanged: str
     n_arrangements: float | int
@@ -86,15 +86,35 @@ class Inferred:
         for name in ("scores", "per_subject", "covariance", "null"):
             if not np.isfinite(getattr(self, name)).all():
                 raise InvalidArgument(f"{name} holds a number that is not finite")
-        if self.dof < 1:
+        if np.ndim(self.dof) and np.shape(self.dof) != self.covariance.shape:
+            raise InvalidArgument(
+                f"degrees of freedom have the shape {np.shape(self.dof)}, the covariance "
+                f"{self.covariance.shape}"
+            )
+        if not np.min(self.dof) >= 1:  # NaN too
             raise NotIdentifiable(
-                f"{self.dof} degrees of freedom leave no way to tell how the scores vary; "
-                "at least 2 subjects or stimuli must be resampled"
+                f"{np.min(self.dof):g} degrees of freedom leave no way to tell how the scores "
+                "vary; at least 2 subjects or stimuli must be resampled"
             )
         if (np.diag(self.covariance)[:m] < 0).any():
             raise InvalidArgument("a variance of the scores is negative")
         if self.ceiling is None and not self.ceiling_reason.strip():
             raise InvalidArgument("without a ceiling, ceiling_reason must say why")
+
+    def dof_of(self, i: int, j: int | None = None) -> float:
+        """Degrees of freedom of an estimate, or of the difference of two.
+
+        Parameters
+        ----------
+        i, j : int
+            Rows of the covariance; without `j`, of one estimate.
+
+        Returns
+        -------
+        float
+            Degrees of freedom.
+        """
+        return float(np.broadcast_to(self.dof, self.covariance.shape)[i, i if j is None else j])
 
 
 def assemble(
@@ -158,12 +178,11 @@ def assemble(
         raise InvalidArgument(f"the level lies in (0, 1), not {level}")
     _check_reachable(inferred, 1 - level)
 
-    t = float(stats.t.ppf((1 + level) / 2, inferred.dof))
-    ceiling = _ceiling(inferred, t, level)
+    ceiling = _ceiling(inferred, level)
     evidences = []
     for i, model in enumerate(models):
         score = float(inferred.scores[i])
-        share, reason = _share(inferred, i, t, level)
+        share, reason = _share(inferred, i, level)
         own = OWN_CITATIONS if share is None else (*OWN_CITATIONS, "fieller1954")
         evidences.append(
             Evidence(
@@ -178,7 +197,7 @@ def assemble(
                     n_arrangements=inferred.n_arrangements,
                     exact=inferred.exact,
                 ),
-                interval=_interval(inferred, i, t, level),
+                interval=_interval(inferred, i, level),
                 method=method,
                 n=dict(inferred.n),
                 ceiling=ceiling,
@@ -194,8 +213,8 @@ def assemble(
         )
     return EvidenceSet(
         evidences,
-        pairwise=_pairwise(inferred, brain, models, t),
-        against_ceiling=_against_ceiling(inferred, brain, models, t),
+        pairwise=_pairwise(inferred, brain, models, level),
+        against_ceiling=_against_ceiling(inferred, brain, models, level),
     )
 
 
@@ -218,38 +237,44 @@ def _check_reachable(inferred: Inferred, alpha: float) -> None:
         )
 
 
-def _interval(inferred: Inferred, i: int, t: float, level: float) -> Interval:
+def _quantile(level: float, dof: float) -> float:
+    return float(stats.t.ppf((1 + level) / 2, dof))
+
+
+def _interval(inferred: Inferred, i: int, level: float) -> Interval:
     if inferred.intervals is not None:
         low, high = map(float, inferred.intervals[i])
         return Interval(low, high, level, inferred.intervals_kind)
-    half = t * float(np.sqrt(inferred.covariance[i, i]))
+    dof = inferred.dof_of(i)
+    half = _quantile(level, dof) * float(np.sqrt(inferred.covariance[i, i]))
     score = float(inferred.scores[i])
     return Interval(
         score - half,
         score + half,
         level,
-        f"score ± t × standard error, {inferred.dof} degrees of freedom",
+        f"score ± t × standard error, {dof:.4g} degrees of freedom",
     )
 
 
-def _ceiling(inferred: Inferred, t: float, level: float) -> Ceiling | None:
+def _ceiling(inferred: Inferred, level: float) -> Ceiling | None:
     if inferred.ceiling is None:
         return None
     error = float(np.sqrt(inferred.covariance[-1, -1]))
-    lower = inferred.ceiling.lower
+    lower, dof = inferred.ceiling.lower, inferred.dof_of(-1)
+    t = _quantile(level, dof)
     p = inferred.ceiling.p_value
     if p is None and error > 0:
-        p = _positive(float(stats.t.sf(lower / error, inferred.dof)))
+        p = _positive(float(stats.t.sf(lower / error, dof)))
     interval = Interval(
         lower - t * error,
         lower + t * error,
         level,
-        f"lower ceiling ± t × standard error, {inferred.dof} degrees of freedom",
+        f"lower ceiling ± t × standard error, {dof:.4g} degrees of freedom",
     )
     return replace(inferred.ceiling, interval=interval, p_value=p)
 
 
-def _share(inferred: Inferred, i: int, t: float, level: float) -> tuple[Interval | None, str]:
+def _share(inferred: Inferred, i: int, level: float) -> tuple[Interval | None, str]:
     """Interval of score / lower ceiling (Fieller), or why there is none.
 
     The delta method is its limit for a precise ceiling; Fieller's interval also holds for a
@@ -258,7 +283,8 @@ def _share(inferred: Inferred, i: int, t: float, level: float) -> tuple[Interval
     if inferred.ceiling is None:
         return None, inferred.ceiling_reason
     lower = inferred.ceiling.lower
-    v = inferred.covariance[np.ix_([i, -1], [i, -1])]
+    v, dof = inferred.covariance[np.ix_([i, -1], [i, -1])], inferred.dof_of(i, -1)
+    t = _quantile(level, dof)
     g = t**2 * v[1, 1] / lower**2 if lower > 0 else np.inf
     if g >= 1:
         return None, (
@@ -270,7 +296,7 @@ def _share(inferred: Inferred, i: int, t: float, level: float) -> tuple[Interval
     spread = v[0, 0] - 2 * ratio * v[0, 1] + ratio**2 * v[1, 1]
     spread -= t**2 / lower**2 * (v[0, 0] * v[1, 1] - v[0, 1] ** 2)
     half = t / lower * np.sqrt(max(spread, 0.0)) / (1 - g)
-    kind = f"Fieller's interval of score / lower ceiling, {inferred.dof} degrees of freedom"
+    kind = f"Fieller's interval of score / lower ceiling, {dof:.4g} degrees of freedom"
     return Interval(float(centre - half), float(centre + half), level, kind), ""
 
 
@@ -280,46 +306,49 @@ def _positive(p: float) -> float:
 
 
 def _t_test(
-    difference: float, variance: float, scale: float, inferred: Inferred, t: float
+    inferred: Inferred, i: int, j: int, difference: float, level: float
 ) -> dict[str, float]:
-    """Two-sided test of a difference and its interval; `scale` is the variance of its parts."""
-    error = float(np.sqrt(max(variance, 0.0)))
+    """Two-sided test of the difference of two rows of the covariance, and its interval."""
+    v, dof = inferred.covariance, inferred.dof_of(i, j)
+    scale = float(v[i, i] + v[j, j])
+    variance = scale - 2 * float(v[i, j])
     if variance <= 1e-20 * max(scale, np.finfo(float).tiny):
         if abs(difference) > 1e-10:
             raise NotIdentifiable(
                 f"a difference of {difference:.3g} does not vary at all over the resamples; "
                 "more subjects or stimuli are needed"
             )
-        return {"low": difference, "high": difference, "t": 0.0, "dof": inferred.dof, "p": 1.0}
-    statistic = difference / error
+        return {"low": difference, "high": difference, "t": 0.0, "dof": dof, "p": 1.0}
+    statistic = difference / np.sqrt(variance)
+    half = _quantile(level, dof) * float(np.sqrt(variance))
     return {
-        "low": difference - t * error,
-        "high": difference + t * error,
-        "t": statistic,
-        "dof": inferred.dof,
-        "p": _positive(float(2 * stats.t.sf(abs(statistic), inferred.dof))),
+        "low": difference - half,
+        "high": difference + half,
+        "t": float(statistic),
+        "dof": dof,
+        "p": _positive(float(2 * stats.t.sf(abs(statistic), dof))),
     }
 
 
-def _pairwise(inferred: Inferred, brain: str, models: list[str], t: float) -> pd.DataFrame:
-    v, rows = inferred.covariance, []
+def _pairwise(inferred: Inferred, brain: str, models: list[str], level: float) -> pd.DataFrame:
+    rows = []
     for a, b in combinations(range(len(models)), 2):
         difference = float(inferred.scores[a] - inferred.scores[b])
-        variance = float(v[a, a] + v[b, b] - 2 * v[a, b])
-        test = _t_test(difference, variance, float(v[a, a] + v[b, b]), inferred, t)
+        test = _t_test(inferred, a, b, difference, level)
         names = {"brain": brain, "model_a": models[a], "model_b": models[b]}
         rows.append({**names, "difference": difference, **test})
     return corrected(pd.DataFrame(rows, columns=PAIRWISE))
 
 
-def _against_ceiling(inferred: Inferred, brain: str, models: list[str], t: float) -> pd.DataFrame:
-    v, rows = inferred.covariance, []
+def _against_ceiling(
+    inferred: Inferred, brain: str, models: list[str], level: float
+) -> pd.DataFrame:
+    rows = []
     for i, model in enumerate(models if inferred.ceiling else []):
         assert inferred.ceiling is not None
         lower = inferred.ceiling.lower
         difference = float(inferred.scores[i] - lower)
-        variance = float(v[i, i] + v[-1, -1] - 2 * v[i, -1])
-        test = _t_test(difference, variance, float(v[i, i] + v[-1, -1]), inferred, t)
+        test = _t_test(inferred, i, -1, difference, level)
         names = {"brain": brain, "model": model, "ceiling_lower": lower}
         rows.append({**names, "difference": difference, **test})
     return corrected(pd.DataFrame(rows, columns=AGAINST_CEILING))
