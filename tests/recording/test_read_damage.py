@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bregma.errors import InvalidRecording
+from bregma.recording import _damage
 from bregma.recording._damage import look_over
 
 
@@ -55,6 +56,47 @@ def test_set_files(tmp_path: Path) -> None:
         look_over(tmp_path / "a.set")
     (tmp_path / "b.set").write_bytes(bytes(20))  # no MATLAB file: its own reader says so
     look_over(tmp_path / "b.set")
+
+
+@pytest.mark.parametrize("start", [0, 512])
+@pytest.mark.parametrize(
+    ("walk", "said"),
+    [
+        ("import time; time.sleep(60)", "did not come back"),
+        ("import os; os.kill(os.getpid(), 11)", "crashes over it"),
+        ("raise OSError", None),
+    ],
+)
+def test_hdf5_is_tried_in_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: int, walk: str, said: str | None
+) -> None:
+    monkeypatch.setattr(_damage, "_WALK", walk)
+    monkeypatch.setattr(_damage, "_SECONDS", 2.0)
+    path = tmp_path / "a.nwb"
+    path.write_bytes(bytes(start) + _damage.HDF5 + bytes(100))
+    if said is None:
+        look_over(path)
+    else:
+        with pytest.raises(InvalidRecording, match=said):
+            look_over(path)
+
+
+def test_hdf5_that_is_whole(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file.create_dataset("x", data=[1.0, 2.0], chunks=(1,)).attrs["unit"] = "mV"
+        file.create_group("g")["again"] = file["x"]
+    look_over(tmp_path / "a.nc")
+
+
+def test_where_no_process_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "no python"))
+    (tmp_path / "a.nc").write_bytes(_damage.HDF5)
+    look_over(tmp_path / "a.nc")
+
+
+def test_folders_are_left_alone(tmp_path: Path) -> None:
+    look_over(tmp_path)
 
 
 def test_real_files(shared_data: Path) -> None:

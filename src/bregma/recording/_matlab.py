@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bregma.errors import InvalidRecording, UnknownName
+from bregma.recording._damage import HDF5
 from bregma.recording._dissimilarity import Dissimilarity
 from bregma.recording._limits import Budget
 from bregma.recording._matlab_5 import level_4, level_5
@@ -19,7 +20,6 @@ from bregma.recording._recording import Missing, Recording
 from bregma.recording._shelf import Shelf, from_shelf, images_of
 
 SUFFIXES = (".mat",)
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 _RDM_FIELD = re.compile(r"(?i)^(rdm|rdms|rdv|dissimilarity|dissimilarities)$")
 _IMAGE_FIELD = re.compile(r"(?i)^(image|img|picture|stimulus|pixels)$")
@@ -99,8 +99,8 @@ def _variables(path: Path, key: str | None, max_bytes: int | None) -> dict[str, 
     """All variables: numbers with MATLAB's shape, texts as str, cells as object arrays, Structs."""
     budget = Budget(max_bytes)
     with path.open("rb") as file:
-        head = file.read(512 + len(_HDF5))
-    if _HDF5 in (head[:8], head[512:]):
+        head = file.read(512 + len(HDF5))
+    if HDF5 in (head[:8], head[512:]):
         found = level_7_3(path, budget)
     elif head[126:128] in (b"IM", b"MI") and len(head) >= 128:
         found = level_5(path, budget)

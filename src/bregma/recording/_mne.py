@@ -19,7 +19,6 @@ import pandas as pd
 from bregma._extras import require
 from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
 from bregma.recording._checks import Missing
-from bregma.recording._damage import look_over
 from bregma.recording._limits import Budget
 from bregma.recording._mne_channels import channels_of, measured_in_of
 from bregma.recording._mne_events import Events, events_of
@@ -94,7 +93,6 @@ def read(
     events = events if key is None else _only_key(key, events)
     budget = Budget(max_bytes)
     filters = (high_pass, low_pass)
-    look_over(Path(path), max_bytes)
     with _quiet():
         what, data, subject = _open(path)
         if project:

@@ -23,6 +23,7 @@ from bregma.errors import (
     UnreadableRecording,
     nearest,
 )
+from bregma.recording._damage import look_over
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +119,7 @@ def read(
     _check_options(module, options)
     _check_there(file)
     with reading(file):
+        look_over(file, options.get("max_bytes"))
         return module.read(file, key, **options)
 
 
@@ -177,6 +179,7 @@ def read_array(path: str | Path, key: str | None = None) -> np.ndarray:
         raise InvalidArgument(f"{file.name}: arrays are read from .npy, .npz and .mat files")
     _check_there(file)
     with reading(file):
+        look_over(file)
         shelf = module.shelf(file)
         return shelf.load(shelf.only(key))
 
@@ -210,6 +213,7 @@ def read_images(path: str | Path, key: str | None = None) -> tuple[np.ndarray, p
         raise InvalidArgument(f"{file.name}: images are read from .npy, .npz and .mat files")
     _check_there(file)
     with reading(file):
+        look_over(file)
         if hasattr(module, "images"):
             return module.images(file, key)
         from bregma.recording._shelf import images_of
