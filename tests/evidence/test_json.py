@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -117,6 +118,16 @@ def test_truncated_text_is_refused(cut):
     text = evidence_set().to_json()
     with pytest.raises(InvalidArgument):
         EvidenceSet.from_json(text[: cut % len(text)])
+
+
+@pytest.mark.parametrize("depth", [300, 480, 600, 900, 5000])
+def test_deeply_nested_settings_are_no_crash(evidences, depth):
+    deep = '{"a": ' * depth + "1" + "}" * depth
+    text = re.sub(r'"settings": \{.*?\}', f'"settings": {deep}', evidences[0].to_json(), flags=re.S)
+    try:
+        Evidence.from_json(text)
+    except InvalidArgument as error:
+        assert "nested" in str(error) or "no JSON" in str(error)  # noqa: PT017
 
 
 def test_an_unknown_source_is_named(evidences):

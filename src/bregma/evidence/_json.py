@@ -201,6 +201,8 @@ def _evidence_in(p: _Part) -> Evidence:
         )
     except InvalidArgument:
         raise
+    except RecursionError:
+        raise InvalidArgument(f"{p.where}.settings is nested too deeply") from None
     except BregmaError as error:  # such as a source that this version does not know
         raise InvalidArgument(f"{p.where}: {error}") from None
 
