@@ -24,6 +24,7 @@ from bregma.recording._store_files import Store, Variable, opened
 SUFFIXES = (".zarr", ".nc")
 FORMAT = 1
 _HEADER, _VALUES = "bregma", "values"  # names of variables in the store
+_LAZY_CHUNK = 1 << 25
 _LAZY_FROM = 1 << 26  # values of 64 MiB and more stay in the file
 
 
@@ -191,7 +192,14 @@ class _Loader:
         if main and self._stays(variable):
             da = require("dask.array", extra="scale")
             source = _InFile(self.store.path, name, variable.shape, variable.dtype)
-            return da.from_array(source, chunks="auto", asarray=False)
+            chunks = da.core.normalize_chunks(
+                "auto",
+                variable.shape,
+                limit=_LAZY_CHUNK,
+                dtype=variable.dtype,
+                previous_chunks=variable.chunks,  # parts of the file are read as they lie in it
+            )
+            return da.from_array(source, chunks=chunks, asarray=False)
         self.budget.take(variable.nbytes, self.stored, f"the variable {name!r}")
         return self.store.read(name)
 

@@ -34,6 +34,7 @@ class Variable:
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    chunks: tuple[int, ...]
     attrs: dict[str, Any]
 
     @property
@@ -101,7 +102,7 @@ def _netcdf(path: Path, h5py: Any, file: Any) -> Store:
         else:  # a dimension names itself, other things have dimensions without names
             dims = (name,) if item.ndim == 1 else tuple(f"{name}_{i}" for i in range(item.ndim))
         attrs = _attributes(item)
-        variables[name] = Variable(dims, item.shape, item.dtype, attrs)
+        variables[name] = Variable(dims, item.shape, item.dtype, item.chunks or item.shape, attrs)
     return Store(path, file, variables, _attributes(file))
 
 
@@ -130,7 +131,7 @@ def _zarr(path: Path) -> Store:
             "_ARRAY_DIMENSIONS", [f"{name}_{i}" for i in range(array.ndim)]
         )
         dtype = np.dtype(object) if array.dtype.kind in "OT" else np.dtype(array.dtype)
-        variables[name] = Variable(tuple(map(str, dims)), array.shape, dtype, attrs)
+        variables[name] = Variable(tuple(map(str, dims)), array.shape, dtype, array.chunks, attrs)
         if len(variables[name].dims) != array.ndim:
             raise InvalidRecording(f"{name!r} names {len(dims)} dimensions and has {array.ndim}")
         if array.nchunks > 100 * n_files + 1000:
