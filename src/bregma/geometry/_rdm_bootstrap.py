@@ -97,24 +97,20 @@ class RDMBootstrap(NamedTuple):
     upper: Float[np.ndarray, "*place way sample"]
 
 
-def subject_means(
-    subject: Int64[np.ndarray, " rdm"], n_subjects: int
-) -> Float[np.ndarray, "rdm subject"]:
+def subject_means(subject: Int64[np.ndarray, " rdm"]) -> Float[np.ndarray, "rdm subject"]:
     """Matrix that takes values of RDMs to means of subjects.
 
     Parameters
     ----------
     subject : array of shape (rdm,)
-        Whose RDM it is: a number per subject.
-    n_subjects : int
-        How many subjects there are.
+        Whose RDM it is: numbers from 0.
 
     Returns
     -------
     array of shape (rdm, subject)
         1 / (number of RDMs of the subject) where they belong together.
     """
-    member = (subject[:, None] == np.arange(n_subjects)).astype(float)
+    member = (subject[:, None] == np.arange(subject.max() + 1)).astype(float)
     return member / member.sum(0)
 
 
@@ -196,9 +192,9 @@ def bootstrap_rdms(
         data, models, subject=subject, stimulus=np.ones((1, n_stimuli), dtype=np.int64),
         multiplicity=counts[None, :, 0][..., subject],
     )  # fmt: skip
-    means = subject_means(subject, n_subjects)
-    both_stimulus = _averaged(within, drawn_and_all, means)
-    alone = _averaged(once, counts[None, :, 0], means)
+    means = subject_means(subject)
+    both_stimulus = averaged(within, drawn_and_all, means)
+    alone = averaged(once, counts[None, :, 0], means)
     return RDMBootstrap(
         *(
             np.stack([x[:, :, 0], y[:, 0], x[:, :, 1]], axis=1)
@@ -207,7 +203,7 @@ def bootstrap_rdms(
     )
 
 
-def _averaged(
+def averaged(
     resampled: Resampled,
     counts: Int64[np.ndarray, "sample variant subject"],
     means: Float[np.ndarray, "rdm subject"],
@@ -216,7 +212,22 @@ def _averaged(
     Float[np.ndarray, "place sample variant"],
     Float[np.ndarray, "place sample variant"],
 ]:
-    """Means over subjects, weighted by how often each is in the resample."""
+    """Means over subjects, weighted by how often each is in the resample.
+
+    Parameters
+    ----------
+    resampled : Resampled
+        Similarities per RDM.
+    counts : array of shape (sample, variant, subject)
+        How often each subject is in the resample.
+    means : array of shape (rdm, subject)
+        What `subject_means` gives.
+
+    Returns
+    -------
+    scores, lower, upper : arrays of shape (place, sample, variant, ...)
+        Means, the first for each model.
+    """
     share = (counts / counts.sum(-1, keepdims=True)) @ means.T  # (sample, variant, rdm)
     return (
         share @ resampled.similarity,

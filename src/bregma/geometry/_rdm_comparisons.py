@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from numba import config
 from scipy.stats import rankdata
 
 from bregma.errors import InvalidArgument, NotIdentifiable
 
 from . import _ranks
-from ._whitened import weighted_products
+from ._relabel import relabelled
+from ._whitened import weighted_products, whitened
 
 RDMs = Float[np.ndarray, "rdm pair"]
 Models = Float[np.ndarray, "model pair"]
-# compare checks itself that both have the same pairs
-First, Second = Float[np.ndarray, "a pair_a"], Float[np.ndarray, "b pair_b"]
+First = Float[np.ndarray, "a pair_a"]  # compare checks itself that both have the same pairs
+Second = Float[np.ndarray, "b pair_b"]
 Places = Float[np.ndarray, "place rdm pair"]
 Count = Int64[np.ndarray, "sample stimulus"]
+Share = Float[np.ndarray, " rdm"]
+Orders = Int[np.ndarray, "draw stimulus"]
 Multiplicity = Int64[np.ndarray, "sample variant rdm"]
 
 
@@ -65,6 +69,12 @@ class RDMComparison(Protocol):
         multiplicity: Multiplicity,
     ) -> Resampled:
         """Similarities and ceilings of weighted resamples."""
+        ...
+
+    def permuted(
+        self, data: RDMs, models: Models, *, share: Share, orders: Orders
+    ) -> Float[np.ndarray, "draw model"]:
+        """Mean similarities with models whose stimuli have exchanged their labels."""
         ...
 
 
@@ -248,6 +258,35 @@ class _InnerProduct:
         cosines = _cosines(data, models, weights, centre=self.centre, whiten=self.whiten)
         return _resampled_cosines(cosines, subject, multiplicity)
 
+    def permuted(
+        self, data: RDMs, models: Models, *, share: Share, orders: Orders
+    ) -> Float[np.ndarray, "draw model"]:
+        """Mean similarities with models whose stimuli have exchanged their labels.
+
+        Parameters
+        ----------
+        data, models : arrays of shape (rdm, pair) and (model, pair)
+            Dissimilarities over the same stimuli.
+        share : array of shape (rdm,)
+            Weight of each RDM in the mean.
+        orders : array of shape (draw, stimulus)
+            For each draw, which stimulus comes where; the same for all models.
+
+        Returns
+        -------
+        array of shape (draw, model)
+            Weighted mean over the RDMs of the similarity with each model.
+        """
+        data, models = _scaled(data, self.centre), _scaled(models, self.centre)
+        ones = np.ones((1, n_stimuli_of(data.shape[1])))
+        norms = weighted_products(data[None], models, ones, centre=self.centre, whiten=self.whiten)[
+            1
+        ]
+        length = np.sqrt(norms[0, 0])  # labels do not change it
+        towards = (share / length[: len(data)]) @ (whitened(data) if self.whiten else data)
+        unit = models / length[len(data) :, None]
+        return np.concatenate([towards @ shuffled for shuffled in relabelled(unit, orders)])
+
 
 @dataclass(frozen=True)
 class RDMCosine(_InnerProduct):
@@ -414,24 +453,60 @@ class _Rank:
             np.empty((len(data), samples, variants, n)),
             np.empty((len(data), samples, variants, n)),
         )
-        # the kernels release the interpreter; samples are independent of each other
-        threads = min(config.NUMBA_NUM_THREADS, 1 + samples // 32)
-        slices = [slice(i * samples // threads, (i + 1) * samples // threads)
-                  for i in range(threads)]  # fmt: skip
-        with ThreadPoolExecutor(threads) as pool:
-            for place, rdms in enumerate(data):
-                order = _ranks.order_of(np.concatenate([rdms, models]))
-                jobs = [
-                    pool.submit(
-                        _ranks.compare_resampled,
-                        self.kind, *order, n, subject, stimulus[rows], multiplicity[rows],
-                        *(x[place, rows] for x in out),
-                    )
-                    for rows in slices
-                ]  # fmt: skip
-                for job in jobs:
-                    job.result()
+        # Kernels and sorting release the interpreter; places and samples depend on no others.
+        parts = min(config.NUMBA_NUM_THREADS, 1 + samples // 32)  # type: ignore[attr-defined]
+        edges = [i * samples // parts for i in range(parts + 1)]
+
+        def fill(place: int, rows: slice) -> None:
+            order = _ranks.order_of(np.concatenate([data[place], models]))
+            _ranks.compare_resampled(
+                self.kind, *order, n, subject, stimulus[rows], multiplicity[rows],
+                *(x[place, rows] for x in out),
+            )  # fmt: skip
+
+        with ThreadPoolExecutor(config.NUMBA_NUM_THREADS) as pool:  # type: ignore[attr-defined]
+            jobs = [
+                pool.submit(fill, place, slice(*rows))
+                for place in range(len(data))
+                for rows in pairwise(edges)
+            ]
+            for job in jobs:
+                job.result()
         return out
+
+    def permuted(
+        self, data: RDMs, models: Models, *, share: Share, orders: Orders
+    ) -> Float[np.ndarray, "draw model"]:
+        """Mean similarities with models whose stimuli have exchanged their labels.
+
+        Parameters
+        ----------
+        data, models : arrays of shape (rdm, pair) and (model, pair)
+            Dissimilarities over the same stimuli.
+        share : array of shape (rdm,)
+            Weight of each RDM in the mean.
+        orders : array of shape (draw, stimulus)
+            For each draw, which stimulus comes where; the same for all models.
+
+        Returns
+        -------
+        array of shape (draw, model)
+            Weighted mean over the RDMs of the similarity with each model.
+        """
+        if self.kind == _ranks.TAU_A:
+            n = len(models)
+            return np.stack([
+                share @ self.compare(data, rdms.T) for shuffled in relabelled(models, orders)
+                for rdms in shuffled
+            ]).reshape(-1, n)  # fmt: skip
+        data, models = (rankdata(x, axis=1) - (x.shape[1] + 1) / 2 for x in (data, models))
+        n = data.shape[1]
+        if self.kind == _ranks.RHO_A:
+            length_data = length_models = np.array([np.sqrt((n**3 - n) / 12)])
+        else:
+            length_data, length_models = (np.sqrt((x**2).sum(1)) for x in (data, models))
+        towards, unit = (share / length_data) @ data, models / length_models[:, None]
+        return np.concatenate([towards @ shuffled for shuffled in relabelled(unit, orders)])
 
 
 @dataclass(frozen=True)

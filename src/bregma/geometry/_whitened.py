@@ -70,6 +70,14 @@ def _plain(
     return inner, np.concatenate([inner[..., index, index], flat[..., main:]], axis=-1)
 
 
+def _square(vectors: Vectors) -> Float[np.ndarray, "vector stimulus stimulus"]:
+    n = (1 + int(np.sqrt(1 + 8 * vectors.shape[1]))) // 2
+    i, j = np.triu_indices(n, 1)
+    square = np.zeros((len(vectors), n, n))
+    square[:, i, j] = square[:, j, i] = vectors
+    return square
+
+
 def _row_effects(
     vectors: Vectors, n_left: int, stimulus: Weights
 ) -> tuple[Float[np.ndarray, "sample left vector"], Float[np.ndarray, "sample vector"]]:
@@ -83,9 +91,7 @@ def _row_effects(
     """
     count = len(vectors)
     samples, n = stimulus.shape
-    square = np.zeros((count, n, n))
-    i, j = np.triu_indices(n, 1)
-    square[:, i, j] = square[:, j, i] = vectors
+    square = _square(vectors)
     inner, norms = np.empty((samples, n_left, count)), np.empty((samples, count))
     for rows in _slices(samples, count * n):
         w = stimulus[rows]
@@ -161,3 +167,23 @@ def weighted_products(
     centred = inner[..., 1:, 1:] - mean[..., :n, None] * shift[..., None, :]
     centred -= one[..., :n, None] * mean[..., None, :]
     return centred, norms[..., 1:] - mean * (one + shift)
+
+
+def whitened(vectors: Vectors) -> Vectors:
+    """V^-1 x, up to a factor, for all stimuli once; see `weighted_products`.
+
+    Parameters
+    ----------
+    vectors : array of shape (vector, pair)
+        Dissimilarities.
+
+    Returns
+    -------
+    array of shape (vector, pair)
+        What the plain product with another vector makes their whitened product.
+    """
+    sums = _square(vectors).sum(2)
+    n = sums.shape[1]
+    i, j = np.triu_indices(n, 1)
+    effect = (sums - sums.sum(1, keepdims=True) / (2 * n)) / n
+    return vectors - effect[:, i] - effect[:, j]
