@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from example_report import evidence
 
-from bregma.evidence import EvidenceSet
+from bregma.evidence import Ceiling, EvidenceSet, Null
 from bregma.report import summary
 
 
@@ -51,12 +53,8 @@ def test_distance_from_the_ceiling(score, words):
 
 
 def test_a_ceiling_that_may_be_zero_is_shown_but_not_divided_by():
-    from bregma.evidence import Ceiling
-
     weak = evidence(["a"], [0.02])
     assert "share" not in told(weak)
-    from dataclasses import replace
-
     e = replace(
         weak[0],
         ceiling=Ceiling(0.01, 0.2, "reliability", "halves"),
@@ -101,11 +99,15 @@ def test_null_systems():
 
 
 def test_null_systems_that_are_as_good():
-    from bregma.evidence import Null
-
     null = Null.of(0.5, [0.4, 0.6, 0.5], exchanged="weights drawn anew")
     text = told(evidence(["a"], [0.5], system_nulls={"a": null}))
     assert "a scores above only 1 of its 3 null systems" in text
+
+
+def test_null_systems_that_are_all_better():
+    null = Null.of(0.5, [0.6, 0.7], exchanged="weights drawn anew")
+    text = told(evidence(["a"], [0.5], system_nulls={"a": null}))
+    assert "a scores above none of its 2 null systems" in text
 
 
 def test_brain_parts():

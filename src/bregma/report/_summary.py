@@ -196,9 +196,10 @@ def _twins(evidences: EvidenceSet) -> list[str]:
         if beaten == n:
             above.setdefault(n, []).append(name)
         else:
+            some = f"only {beaten}" if beaten else "none"
             out.append(
-                f"{name} scores above only {beaten} of its {n} null systems: much of its score "
-                "does not need what those lack."
+                f"{name} scores above {some} of its {n} null systems: its score does not need "
+                "what those lack."
             )
     for n, names in above.items():
         whose = "scores above all {} of its" if len(names) == 1 else "score above all {} of their"

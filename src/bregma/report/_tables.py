@@ -22,7 +22,8 @@ def number(value: Any, form: str = ".3f") -> str:
 def sentences(texts: Iterable[str]) -> str:
     """Different texts, each once, as sentences after each other."""
     clean = [text.strip().rstrip(".") for text in dict.fromkeys(texts)]
-    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in clean)
+    rest = [f"{text[:1].upper()}{text[1:]}" for text in clean[1:]]
+    return "".join(f"{text}. " for text in clean[:1] + rest).rstrip()
 
 
 def p_value(value: Any) -> str:
