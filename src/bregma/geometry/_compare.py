@@ -14,7 +14,7 @@ from bregma.recording import Dissimilarity, Recording
 from bregma.run import progress as show_progress
 
 from ._distances import CorrelationDistance, CosineDistance, Distance, EuclideanDistance
-from ._infer_rdms import infer_rdms, score_rdms
+from ._infer_rdms import Factor, infer_rdms, score_rdms
 from ._infer_responses import infer_responses
 from ._names import DISTANCES, METHODS, RDM_COMPARISONS, RESPONSE_COMPARISONS, named
 from ._rdm import rdm
@@ -34,6 +34,7 @@ class _Question:
     comparison: RDMComparison | ResponseComparison
     distance: Distance
     replicates: str | None
+    over: tuple[Factor, ...]
     n_bootstrap: int
     n_permutations: int
     seed: int
@@ -60,6 +61,7 @@ def compare(
     comparison: str | RDMComparison | None = None,
     each: str | None = None,
     replicates: str | None = None,
+    over: Sequence[Factor] = ("subject", "stimulus"),
     twins: int = 0,
     n_bootstrap: int = 1000,
     n_permutations: int = 1000,
@@ -93,6 +95,9 @@ def compare(
     replicates : str, optional
         The coordinate whose labels are separate measurements of the same thing, where it is
         neither ``subject`` nor ``session``; ``"repeat"``, for example.
+    over : sequence of {"subject", "stimulus"}
+        What intervals and tests generalise to: new subjects (replicates), new stimuli, or both.
+        One subject has stimuli only; a ceiling that generalises to new subjects needs three.
     twins : int
         How many untrained twins of each network to show as a null of the system.
     n_bootstrap, n_permutations : int
@@ -139,6 +144,7 @@ def compare(
         comparison=_comparison(by, comparison),
         distance=named("distance", distance or CorrelationDistance(), DISTANCES),
         replicates=replicates,
+        over=tuple(over),
         n_bootstrap=n_bootstrap,
         n_permutations=n_permutations,
         seed=seed,
@@ -217,6 +223,7 @@ def _by_rdms(part: Data, sides: Sequence[Side], question: _Question) -> _Answer:
         data,
         models,
         subject=replicates,
+        over=question.over,
         n_bootstrap=question.n_bootstrap,
         n_permutations=question.n_permutations,
         seed=question.seed,
@@ -260,6 +267,7 @@ def _by_responses(part: Data, sides: Sequence[Side], question: _Question) -> _An
         models,
         halves=_halves(pieces, question.seed),
         n_permutations=question.n_permutations,
+        over=question.over,
         seed=question.seed,
     )
     twins = [
@@ -308,6 +316,7 @@ def _assembled(
         "comparison": method.name,
         "n_permutations": question.n_permutations,
         "replicates": found.replicates,
+        "over": question.over,
         "each": each,
         "level": level,
     }
