@@ -1,5 +1,8 @@
 from ._cka import CKA as CKA
+from ._compare import compare as compare
 from ._crossnobis import crossnobis_distance as crossnobis_distance
+from ._decoding import Decoding as Decoding
+from ._decoding import decode_over_time as decode_over_time
 from ._distances import CorrelationDistance as CorrelationDistance
 from ._distances import CosineDistance as CosineDistance
 from ._distances import CrossnobisDistance as CrossnobisDistance
@@ -12,6 +15,8 @@ from ._distances import cosine_distance as cosine_distance
 from ._distances import euclidean_distance as euclidean_distance
 from ._distances import mahalanobis_distance as mahalanobis_distance
 from ._distances import poisson_kl_distance as poisson_kl_distance
+from ._infer_rdms import infer_rdms as infer_rdms
+from ._infer_rdms import score_rdms as score_rdms
 from ._infer_responses import infer_responses as infer_responses
 from ._movie import rdm_movie as rdm_movie
 from ._noise import noise_covariance as noise_covariance
@@ -38,9 +43,11 @@ from ._svcca import SVCCA as SVCCA
 
 __all__ = [
     "CKA",
+    "SVCCA",
     "CorrelationDistance",
     "CosineDistance",
     "CrossnobisDistance",
+    "Decoding",
     "Distance",
     "EuclideanDistance",
     "MahalanobisDistance",
@@ -58,12 +65,14 @@ __all__ = [
     "Resamples",
     "ResponseComparison",
     "RidgePredictivity",
-    "SVCCA",
     "bootstrap_rdms",
+    "compare",
     "correlation_distance",
     "cosine_distance",
     "crossnobis_distance",
+    "decode_over_time",
     "euclidean_distance",
+    "infer_rdms",
     "infer_responses",
     "mahalanobis_distance",
     "noise_covariance",
@@ -74,4 +83,5 @@ __all__ = [
     "rdm",
     "rdm_movie",
     "residual_covariance",
+    "score_rdms",
 ]

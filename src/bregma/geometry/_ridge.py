@@ -61,7 +61,7 @@ class RidgePredictivity:
     score: Literal["pearson", "r2"] = "pearson"
     over: Literal["mean", "median"] = "mean"
     rotates_data: ClassVar[bool] = False  # every unit of the data has its own score
-    citations: ClassVar[tuple[str, ...]] = ("hoerl1970ridge", "yamins2014")
+    citations: ClassVar[tuple[str, ...]] = ("hoerl1970ridge", "golub1979gcv", "yamins2014")
 
     def __post_init__(self) -> None:
         if not self.alphas or min(self.alphas) <= 0:
