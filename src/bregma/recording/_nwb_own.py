@@ -31,7 +31,11 @@ MODULE = "bregma"
 UNITS = "spike trains written by bregma"
 _ABOUT = "a Recording of bregma, version 1"
 _RESPONSES = "responses"
-_TAKEN = ("id", "name", "description", "colnames", _RESPONSES)
+_TAKEN = (  # names that mean something else in NWB
+    "id", "name", "description", "colnames", _RESPONSES, "spike_times", "obs_intervals",
+    "electrodes", "electrode_group", "waveform_mean", "waveform_sd", "waveforms",
+)  # fmt: skip
+_STANDINS = ("column_", "date_")  # names of columns whose own name HDF5 could not have
 _TABLES = {"presentation": "presentations", "time": "times", "unit": "units"}
 
 
@@ -58,24 +62,37 @@ def write(what: Any, path: Path) -> None:
 
 
 def _columns(table: Mapping[str, Any]) -> list[Any]:
-    """VectorData of each column; the description has its name, whatever characters that has."""
+    """VectorData of each column; `original` undoes it, whatever characters the names have.
+
+    The description is the name of the column. Dates are whole numbers, with their type before
+    the name in the description.
+    """
     common = require("hdmf.common", "neuro")
     vectors = []
     for i, (name, values) in enumerate(table.items()):
-        labels = np.asarray(values)
-        if labels.ndim == 1:
-            labels = clean_labels(labels, f"column {name!r}")
+        labels = clean_labels(values, f"column {name!r}")
+        plain = name.isidentifier() and name not in _TAKEN and not name.startswith(_STANDINS)
+        stored, description = name if plain else f"column_{i}", name
         if labels.dtype.kind in "mM":
+            stored, description = f"date_{i}", f"{labels.dtype.str} {name}"
             labels = labels.astype(np.int64)
-        if labels.dtype.kind == "U":
+        elif labels.dtype.kind == "U":
             if any("\0" in text for text in labels):
                 raise InvalidArgument(f"column {name!r}: NWB cannot store text with NUL characters")
             labels = labels.astype(object)
-        plain = name.isidentifier() and name not in _TAKEN and not name.startswith("column_")
-        vectors.append(
-            common.VectorData(name=name if plain else f"column_{i}", description=name, data=labels)
-        )
+        vectors.append(common.VectorData(name=stored, description=description, data=labels))
     return vectors
+
+
+def original(column: Any, values: Any) -> tuple[str, Any]:
+    """Name and labels of a column that `_columns` made, from the values that were read."""
+    name = str(column.description)
+    if values.dtype == object:
+        values = np.array([str(text) for text in values], dtype=str)
+    if str(column.name).startswith("date_"):
+        dtype, _, name = name.partition(" ")
+        values = values.astype(np.dtype(dtype))
+    return name, values
 
 
 def _table(name: str, columns: Mapping[str, Any], values: Any = None) -> Any:
@@ -113,7 +130,6 @@ def _add_module(file: Any, recording: Recording) -> None:
         )
     else:
         with_values = "presentations"
-    dates = {}
     if recording.sessions is not None:
         index = recording.sessions.index
         tables["sessions"] = {"": index.to_numpy()} | {
@@ -121,10 +137,7 @@ def _add_module(file: Any, recording: Recording) -> None:
         }
     for name, columns in tables.items():
         module.add(_table(name, columns, values if name == with_values else None))
-        for column, labels in columns.items():
-            if np.asarray(labels).dtype.kind in "mM":
-                dates[f"{name}/{column}"] = str(np.asarray(labels).dtype)
-    about = {"name": recording.name, "measured_in": recording.measured_in, "dates": dates}
+    about = {"name": recording.name, "measured_in": recording.measured_in}
     if recording.sessions is not None:
         about["sessions_index"] = recording.sessions.index.name
     module.add(_table("about", {"json": [json.dumps(about)]}))
@@ -139,10 +152,10 @@ def read_own(file: Any, budget: Budget) -> Recording:
     """Read the Recording that `write` wrote."""
     module = file.processing[MODULE]
     about = json.loads(str(module["about"]["json"].data[0]))
-    if not isinstance(about, dict) or not isinstance(about.get("dates"), dict):
+    if not isinstance(about, dict):
         raise InvalidRecording(f"the table 'about' of the module {MODULE!r} is damaged")
     tables = {
-        name: _read_table(module[name], name, about["dates"], budget)
+        name: _read_table(module[name], budget)
         for name in (*_TABLES.values(), "sessions")
         if name in module.data_interfaces
     }
@@ -172,27 +185,14 @@ def _loaded(stored: Any, budget: Budget) -> Any:
     return stored[()]
 
 
-def _read_table(table: Any, name: str, dates: Any, budget: Budget) -> dict[str, Any]:
-    columns = {}
-    for column in table.columns:
-        if column.name == _RESPONSES:
-            continue
-        values = np.asarray(_loaded(column.data, budget))
-        if values.dtype == object:
-            values = np.array([str(text) for text in values], dtype=str)
-        original = str(column.description)
-        if f"{name}/{original}" in dates:
-            values = values.astype(str(dates[f"{name}/{original}"]))
-        columns[original] = values
-    return columns
+def _read_table(table: Any, budget: Budget) -> dict[str, Any]:
+    columns = [column for column in table.columns if column.name != _RESPONSES]
+    return dict(original(column, _loaded(column.data, budget)) for column in columns)
 
 
 def _units(spikes: SpikeTrains) -> Any:
     pynwb = require("pynwb", "neuro")
     common = require("hdmf.common", "neuro")
-    taken = [name for name in spikes.units if name in ("spike_times", "obs_intervals", "id")]
-    if taken:
-        raise InvalidArgument(f"NWB keeps the name {taken[0]!r} for itself: rename that column")
     times = common.VectorData(
         name="spike_times",
         description="spike times in seconds",

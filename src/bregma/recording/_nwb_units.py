@@ -9,7 +9,7 @@ import numpy as np
 
 from bregma.errors import InvalidArgument, InvalidRecording
 from bregma.recording._limits import Budget
-from bregma.recording._nwb_own import UNITS
+from bregma.recording._nwb_own import UNITS, original
 from bregma.recording._nwb_tables import columns_of, ends_of, flat_labels
 from bregma.recording._spike_checks import checked_intervals, overlaps, with_closed_ends
 from bregma.recording._spikes import SpikeTrains
@@ -25,9 +25,9 @@ def read_units(file: Any, window: Any, *, support: Any, budget: Budget) -> Spike
     columns = columns_of(table)
     columns.pop("spike_times", None)
     columns.setdefault("unit", np.asarray(table.id[:]))
-    if table.description == UNITS:  # by bregma: the columns have their names as descriptions
-        names = {str(c.name): str(c.description) for c in table.columns}
-        columns = {names.get(name, name): labels for name, labels in columns.items()}
+    if table.description == UNITS:
+        stored = {str(column.name): column for column in table.columns}
+        columns = dict(original(stored[name], labels) for name, labels in columns.items())
     elif "area" not in columns:
         area = _areas(table, columns)
         if area is not None and (area != "").any():

@@ -201,7 +201,7 @@ def _texts(min_size: int = 0) -> st.SearchStrategy[str]:
 
 
 def _names() -> st.SearchStrategy[str]:
-    usual = st.sampled_from(["area", "layer", "kind", "id", "x", "repeat", "description"])
+    usual = st.sampled_from(["area", "kind", "id", "x", "repeat", "description", "electrodes"])
     return (usual | _texts(min_size=1)).filter(lambda name: name not in _RESERVED)
 
 
