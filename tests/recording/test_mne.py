@@ -208,6 +208,7 @@ def test_events_of_the_user(fif):
         ({"events": "face", "window": (0, 1), "outside": "x"}, InvalidArgument, "'drop'"),
         ({"events": [], "window": (0, 1)}, InvalidArgument, "at least one event"),
         ({"key": "face", "events": "face"}, InvalidArgument, "events= is given too"),
+        ({"window": (1, 2), "baseline": (3, 4)}, InvalidArgument, "no sample is in the window 3"),
         ({"picks": "gradd"}, UnknownName, "channel or kind"),
         ({"window": (20, 30)}, InvalidArgument, "0 to 9.99 s"),
         ({"window": (9.5, 9.0)}, InvalidArgument, "no sample"),
@@ -267,6 +268,42 @@ def test_epochs(tmp_path):
         bregma.read(tmp_path / "a-epo.fif", events=[1.0])
     with pytest.raises(InvalidArgument, match="only continuous"):
         bregma.read(tmp_path / "a-epo.fif", high_pass=1)
+
+
+def test_epochs_of_eeglab(tmp_path):
+    from scipy.io import savemat
+
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, 50, 4))  # channel, sample, epoch
+    kinds = ["face", "house", "face", "house"]
+    event = [
+        {"type": kind, "latency": 50.0 * i + 11, "epoch": i + 1, "duration": 0.0}
+        for i, kind in enumerate(kinds)
+    ]
+    epoch = [
+        {"event": i + 1, "eventtype": kind, "eventlatency": 0.0} for i, kind in enumerate(kinds)
+    ]
+    channels = [{"labels": name, "X": 0.0, "Y": 0.0, "Z": 0.0} for name in ("Cz", "Pz")]
+
+    def struct(rows):
+        table = np.empty(len(rows), dtype=[(name, object) for name in rows[0]])
+        for i, row in enumerate(rows):
+            table[i] = tuple(row.values())
+        return table
+
+    eeg = {
+        "trials": 4.0, "nbchan": 2.0, "pnts": 50.0, "srate": 100.0, "xmin": -0.1, "xmax": 0.39,
+        "data": values, "chanlocs": struct(channels), "event": struct(event),
+        "epoch": struct(epoch), "icawinv": [], "icaweights": [], "icasphere": [],
+        "times": np.arange(50.0), "setname": "x", "chaninfo": {"nosedir": "+X"},
+    }  # fmt: skip
+    savemat(tmp_path / "a.set", {"EEG": eeg}, oned_as="row")
+    recording = bregma.read(tmp_path / "a.set")
+    assert recording.shape == (4, 50, 2)
+    assert recording.stimuli.tolist() == kinds
+    assert np.allclose(recording.values[1].T * 1e6, values[..., 1])
+    assert recording.times[0] == pytest.approx(-0.1)
+    assert bregma.read(tmp_path / "a.set", "face").n_presentations == 2
 
 
 def test_averages_that_share_a_name(tmp_path):

@@ -342,6 +342,50 @@ def test_timestamps_with_a_gap(series_file):
         bregma.read(path, "acquisition/speed", around=[2.0, 6.0, 12.0], window=(-0.5, 0.5))
 
 
+def test_series_that_are_damaged_or_odd(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    file = new_file()
+    for name, timestamps in (("even", np.arange(5.0)), ("still", np.zeros(5)), ("one", [0.0])):
+        data = np.ones(len(timestamps))
+        file.add_acquisition(
+            pynwb.TimeSeries(name=name, data=data, unit="V", timestamps=timestamps)
+        )
+    file.add_acquisition(pynwb.TimeSeries(name="rate", data=np.ones(5), unit="V", rate=1.0))
+    path = save(file, tmp_path / "a.nwb")
+    with pytest.raises(InvalidArgument, match="differ in sampling rate"):
+        bregma.read(path)
+    for name in ("still", "one"):
+        with pytest.raises(InvalidArgument, match="no even sampling rate"):
+            bregma.read(path, name, around=[0.0], window=(0, 1))
+    with h5py.File(path, "r+") as stored:
+        stored["acquisition/rate/starting_time"].attrs["rate"] = np.nan
+        del stored["acquisition/even/timestamps"]
+        stored["acquisition/even/timestamps"] = np.arange(4.0)
+        stored["acquisition/even/timestamps"].attrs.update({"interval": 1, "unit": "seconds"})
+    with pytest.raises(UnreadableRecording, match="no sampling rate"):
+        bregma.read(path, "rate")
+    with pytest.raises(UnreadableRecording, match="5 samples and 4 timestamps"):
+        bregma.read(path, "even")
+
+
+def test_wide_series_are_no_sweeps(tmp_path):
+    file = new_file()
+    for name in ("a", "b"):
+        file.add_acquisition(pynwb.TimeSeries(name=name, data=np.ones((5, 2)), unit="V", rate=1.0))
+    with pytest.raises(InvalidArgument, match="'acquisition/a' has many columns"):
+        bregma.read(save(file, tmp_path / "a.nwb"))
+
+
+def test_cells_that_do_not_exist(series_file, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "a.nwb"
+    path.write_bytes(series_file[0].read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["processing/ophys/Fluorescence/RoiResponseSeries/rois"][0] = 77
+    with pytest.raises(UnreadableRecording, match="rows that do not exist"):
+        bregma.read(path, "RoiResponseSeries")
+
+
 def test_places_have_axes(series_file):
     place = bregma.read(series_file[0], "place")
     assert place.units.index.tolist() == ["x", "y"]
