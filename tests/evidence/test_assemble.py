@@ -189,6 +189,20 @@ def test_what_does_not_fit_is_refused(changes, error):
         evidence_set(**changes)
 
 
+def test_each_test_has_its_own_degrees_of_freedom():
+    dof = np.array([[5.0, 6, 7, 8], [6, 9, 10, 11], [7, 10, 12, 13], [8, 11, 13, 14]])
+    evidences = evidence_set(covariance=COV, dof=dof)
+    e = evidences["V1"]
+    assert e.interval.high - e.score == pytest.approx(stats.t.ppf(0.975, 9) * math.sqrt(0.012))
+    assert "9 degrees of freedom" in e.interval.kind
+    assert "11 degrees" in e.normalised_interval.kind
+    assert "14 degrees" in e.ceiling.interval.kind
+    assert evidences.pairwise["dof"].tolist() == [6, 7, 10]
+    assert evidences.against_ceiling["dof"].tolist() == [8, 11, 13]
+    with pytest.raises(InvalidArgument, match="shape"):
+        evidence_set(dof=dof[:3, :3])
+
+
 def test_a_single_model_has_no_pairs():
     evidences = evidence_set(
         scores=np.array([0.5]),

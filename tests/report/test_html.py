@@ -128,6 +128,15 @@ def test_settings_that_differ_are_told_apart(tmp_path):
     assert "<summary>V2 ~ a</summary>" in text
 
 
+def test_intervals_of_different_kinds_are_told_apart_within_one_table(tmp_path):
+    both = evidence(["a", "b"], [0.2, 0.3])
+    other = replace(both[1].interval, kind="score ± t × standard error, 7.5 degrees of freedom")
+    mixed = EvidenceSet([both[0], replace(both[1], interval=other)])
+    text = text_of(html(mixed, path=tmp_path / "r.html"))
+    assert "a: score ± t × standard error, 30 degrees of freedom; b: score" in text
+    assert "<summary>human IT" not in text
+
+
 def test_many_stimuli_are_thinned_and_told(tmp_path, eight):
     many = rdms(["human IT"], n=230)
     path = html(eight, path=tmp_path / "r.html", rdms=many)

@@ -184,11 +184,22 @@ def settings_of(evidences: EvidenceSet) -> list[dict[str, Any]]:
             **{f"n, {what}": f"{count:,}" for what, count in e.n.items()},
             "seed": "none" if e.seed is None else str(e.seed),
             "level": f"{e.interval.level:g}",
-            "interval": e.interval.kind,
             "null": e.null.exchanged,
             "ceiling": f"{e.ceiling.kind}: {e.ceiling.formula}" if e.ceiling else "none",
-            **{k: v if isinstance(v, str) else json.dumps(v) for k, v in e.settings.items()},
+            **{k: _setting(v) for k, v in e.settings.items()},
         }
-        key = json.dumps(rows)
-        groups.setdefault(key, {"rows": rows, "questions": []})["questions"].append(e.question)
+        new = {"rows": rows, "questions": [], "intervals": {}}
+        group = groups.setdefault(json.dumps(rows), new)
+        group["questions"].append(e.question)
+        group["intervals"].setdefault(e.interval.kind, []).append(e.model)
+    for group in groups.values():  # degrees of freedom may differ from score to score
+        kinds = group.pop("intervals")
+        told = [k if len(kinds) == 1 else f"{', '.join(who)}: {k}" for k, who in kinds.items()]
+        group["rows"]["interval"] = "; ".join(told)
     return list(groups.values())
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)
