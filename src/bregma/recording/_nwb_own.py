@@ -137,7 +137,7 @@ def _add_module(file: Any, recording: Recording) -> None:
         }
     for name, columns in tables.items():
         module.add(_table(name, columns, values if name == with_values else None))
-    about = {"name": recording.name, "measured_in": recording.measured_in}
+    about: dict[str, Any] = {"name": recording.name, "measured_in": recording.measured_in}
     if recording.sessions is not None:
         about["sessions_index"] = recording.sessions.index.name
     module.add(_table("about", {"json": [json.dumps(about)]}))

@@ -116,7 +116,7 @@ class Series:
         stored = data.id.get_storage_size() if hasattr(data, "id") else 1 << 40
         budget.take((end - begin) * row, stored, f"the series {self.path!r}")
         raw = np.asarray(data[begin:end]).reshape(end - begin, -1)
-        factor = float(self.thing.conversion)
+        factor: Any = float(self.thing.conversion)
         channels = getattr(self.thing, "channel_conversion", None)
         if channels is not None:
             factor = factor * np.asarray(channels[:], dtype=float)

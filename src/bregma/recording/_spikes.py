@@ -468,7 +468,8 @@ class SpikeTrains:
         """
         from bregma.recording._read import write
 
-        return write(self, path)
+        what: Any = self  # write() checks the kind by itself
+        return write(what, path)
 
     def __repr__(self) -> str:
         observed = interval_text(self.support)
