@@ -152,7 +152,7 @@ def _page(context: dict[str, Any], figures: list[go.Figure], thumbnails: list[st
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-    return environment.get_template("report.html").render(
+    return environment.get_template("page.html").render(
         **context,
         policy=policy,
         style=Markup(loader.get_source(environment, "report.css")[0]),
