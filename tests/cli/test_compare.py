@@ -39,6 +39,7 @@ def test_everything_is_handed_on(cli, brain, asked, tmp_path):
     ran = cli(
         "compare", brain, "pixels", "v1", "--images", tmp_path / "images.npy", "--by", "cka",
         "--distance", "euclidean", "--comparison", "spearman", "--each", "area", "--twins", 3,
+        "--replicates", "depth", "--over", "stimulus",
         "--bootstrap", 50, "--permutations", 60, "--level", 0.9, "--seed", 7,
     )  # fmt: skip
     assert ran.err == "error: far enough\n"
@@ -48,6 +49,7 @@ def test_everything_is_handed_on(cli, brain, asked, tmp_path):
     assert len(options.pop("stimuli")) == 12
     assert options == {
         "by": "cka", "distance": "euclidean", "comparison": "spearman", "each": "area", "twins": 3,
+        "replicates": "depth", "over": ["stimulus"],
         "n_bootstrap": 50, "n_permutations": 60, "level": 0.9, "seed": 7, "progress": True,
     }  # fmt: skip
 
@@ -58,6 +60,7 @@ def test_what_is_not_said_is_left_to_compare(cli, brain, asked):
     assert models == []
     assert options == {
         "by": "rsa", "stimuli": None, "distance": None, "comparison": None, "each": None,
+        "replicates": None, "over": ["subject", "stimulus"],
         "twins": 0, "n_bootstrap": 1000, "n_permutations": 1000, "level": 0.95, "seed": 0,
         "progress": True,
     }  # fmt: skip

@@ -105,6 +105,23 @@ def compare(
             rich_help_panel=_METHOD,
         ),
     ] = None,
+    replicates: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Coordinate whose labels are separate measurements of the same thing; subject, "
+            "or else session, where it is not given.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    over: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT",
+            help="What intervals and tests generalise to: subject,stimulus or one of them.",
+            rich_help_panel=_INFERENCE,
+        ),
+    ] = "subject,stimulus",
     twins: Annotated[
         int,
         typer.Option(
@@ -144,6 +161,7 @@ def compare(
             check_writable(path)
     import bregma
     from bregma._files import atomic_write_text
+    from bregma.cli._decode import decode
     from bregma.cli._show import say, show, written
     from bregma.report import summary
 
@@ -153,6 +171,19 @@ def compare(
     if window is not None:
         options["window"] = parse_window(window)
     data = select_labels(bregma.read(brain, **options), select or [])
+    if by == "decoding":
+        if models or each:
+            raise InvalidArgument("--by decoding asks about the brain alone: no MODEL, no --each")
+        decode(
+            data,
+            distance=distance,
+            n_permutations=permutations,
+            level=level,
+            seed=seed,
+            report=report,
+            out=json,
+        )
+        return
     evidence = bregma.compare(
         data,
         [_model(spec, untrained, seed) for spec in models or []],
@@ -161,6 +192,8 @@ def compare(
         distance=distance,
         comparison=comparison,
         each=each,
+        replicates=replicates,
+        over=over.split(","),
         twins=twins,
         n_bootstrap=bootstrap,
         n_permutations=permutations,

@@ -124,14 +124,15 @@ def html(
         "numbers": numbers_table(evidences),
         "subjects": subject_table(evidences),
         "settings": settings_of(evidences),
-        "software": _software(),
+        "software": software(),
         "bibtex": evidences.cite(),
     }
     thumbnails = geometry["thumbnails"] if geometry else []
-    return atomic_write_text(path, _page(context, figures, thumbnails))
+    return atomic_write_text(path, page(context, figures, thumbnails))
 
 
-def _page(context: dict[str, Any], figures: list[go.Figure], thumbnails: list[str]) -> str:
+def page(context: dict[str, Any], figures: list[go.Figure], thumbnails: list[str]) -> str:
+    """The whole page: template, style, scripts and the data of the figures."""
     environment = Environment(
         loader=PackageLoader("bregma.report"),
         autoescape=True,
@@ -218,7 +219,8 @@ def _arrangements(evidences: EvidenceSet) -> str:
     )
 
 
-def _software() -> dict[str, str]:
+def software() -> dict[str, str]:
+    """Versions of what made the page."""
     versions = {"bregma": bregma.__version__, "Python": platform.python_version()}
     for library in LIBRARIES:
         try:

@@ -1,0 +1,92 @@
+"""`bregma compare BRAIN --by decoding`: when can the conditions of epochs be told apart?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bregma.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from bregma.geometry import Decoding
+
+MARKED = 12  # rows of the table: the times with the highest scores
+
+
+def decode(
+    data: Any,
+    *,
+    distance: str | None,
+    n_permutations: int,
+    level: float,
+    seed: int,
+    report: Path | None,
+    out: Path | None,
+) -> None:
+    """Decode the stimulus of each presentation over time, print the result and write it."""
+    from bregma import Recording
+    from bregma._files import atomic_write_text
+    from bregma.cli._show import say, show, written
+    from bregma.geometry import decode_over_time
+    from bregma.report import decoding_html
+
+    if not isinstance(data, Recording):
+        raise InvalidArgument(
+            "decoding needs a recording cut around events: give --events NAME --window START:STOP"
+        )
+    if distance not in (None, "crossnobis"):
+        raise InvalidArgument(
+            f"--distance {distance}: decoding gives an accuracy, or --distance crossnobis"
+        )
+    found = decode_over_time(
+        data,
+        method="lda" if distance is None else "crossnobis",
+        n_permutations=n_permutations,
+        level=level,
+        seed=seed,
+    )
+    show(_table(found))
+    say()
+    say(found.sentence)
+    if report is not None:
+        written("report", decoding_html(found, path=report))
+    if out is not None:
+        written("decoding", atomic_write_text(out, json.dumps(as_dict(found), allow_nan=False)))
+
+
+def as_dict(found: Decoding) -> dict[str, Any]:
+    """Everything of a decoding that JSON can hold."""
+    columns = {name: column.tolist() for name, column in found.to_frame().items()}
+    return {
+        "kind": "bregma decoding",
+        "sentence": found.sentence,
+        "classes": list(map(str, found.classes)),
+        "chance": found.chance,
+        "threshold": found.threshold,
+        "level": found.level,
+        "n": found.n,
+        "method": found.method,
+        "exchanged": found.exchanged,
+        "seed": found.seed,
+        "settings": found.settings,
+        "times": columns,
+    }
+
+
+def _table(found: Decoding) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("time (s)", "score", "permutations", "p", "p (corrected)"):
+        table.add_column(column, justify="right")
+    rows = found.to_frame().assign(corrected=found.p_value)
+    for row in rows.nlargest(MARKED, "score").sort_values("time").itertuples():
+        table.add_row(
+            f"{row.time:.3f}",
+            f"{row.score:.3f}",
+            f"{row.low:.3f} to {row.high:.3f}",
+            f"{row.p_pointwise:.3g}",
+            f"{row.corrected:.3g}",
+        )
+    return table
