@@ -13,21 +13,3 @@ from ._recorded import RecordedSystem as RecordedSystem
 from ._site import Site as Site
 from ._system import System as System
 from ._torch import TorchSystem as TorchSystem
-
-__all__ = [
-    "Ablate",
-    "Add",
-    "Clamp",
-    "ImageInput",
-    "Layout",
-    "Noise",
-    "Patch",
-    "Perturbation",
-    "RecordedSystem",
-    "Site",
-    "System",
-    "TorchSystem",
-    "load",
-    "shuffled",
-    "untrained",
-]

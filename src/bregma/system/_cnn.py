@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from bregma.run import Checkpoint, derive, fit, minibatches
 from bregma.system._quiet import private_randomness
 
 SIDE = 32  # rows and columns of its input
-EPOCHS = 6
+EPOCHS, BATCH = 4, 64
 
 
 class SmallCNN(nn.Sequential):
@@ -31,7 +33,7 @@ class SmallCNN(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__()
-        channels = (1, 16, 32, 64, 64)
+        channels = (1, 8, 16, 32, 64)
         for i, (before, after) in enumerate(pairwise(channels), start=1):
             self.add_module(f"conv{i}", nn.Conv2d(before, after, 3, padding=1, bias=False))
             self.add_module(f"norm{i}", nn.BatchNorm2d(after))
@@ -86,15 +88,19 @@ def trained_cnn(seed: int = 0) -> SmallCNN:
     learn = np.arange(len(labels)) % 5 != 0
     images = torch.cat([images[learn], 1 - images[learn]])
     labels = labels[learn].repeat(2)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
-    fit(
-        network,
-        lambda net, batch: F.cross_entropy(net(batch[0]), batch[1]),
-        minibatches(images, labels, size=64),
-        optimizer=optimizer,
-        epochs=EPOCHS,
-        seed=seed,
-    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    steps = EPOCHS * math.ceil(len(labels) / BATCH)
+    slower = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / steps, total_iters=steps)
+    optimizer.register_step_post_hook(lambda *_: slower.step())
+    with _one_thread():
+        fit(
+            network,
+            lambda net, batch: F.cross_entropy(net(batch[0]), batch[1]),
+            minibatches(images, labels, size=BATCH),
+            optimizer=optimizer,
+            epochs=EPOCHS,
+            seed=seed,
+        )
     with suppress(OSError):  # a read-only home: learn it again next time
         store.save(dict(network.state_dict()))
     return network.eval()
@@ -115,6 +121,17 @@ def untrained_cnn(seed: int = 0) -> SmallCNN:
     """
     with private_randomness(derive(seed, "cnn")):
         return SmallCNN().eval()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums are then taken in one order, and the weights do not depend on the number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _recipe() -> str:

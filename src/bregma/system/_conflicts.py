@@ -43,7 +43,7 @@ def content_key(perturbation: Perturbation) -> str:
 
 
 def check_conflicts(
-    layout: Layout, selected: Iterable[tuple[Perturbation, Int[np.ndarray, " selected"]]]
+    layout: Layout, selected: Iterable[tuple[Perturbation, Int[np.ndarray, " _"]]]
 ) -> None:
     """Refuse perturbations of the same units, unless all of them add to the activity.
 
@@ -65,7 +65,7 @@ def check_conflicts(
         for i in index[owner[index] >= 0]:
             other = parties[owner[i]]
             if not (other.additive and perturbation.additive):
-                raise _conflict(other, perturbation, f"{layout.ids[i]!r}")
+                raise _conflict(other, perturbation, repr(str(layout.ids[i])))
         owner[index] = len(parties)
         parties.append(perturbation)
 

@@ -9,50 +9,46 @@ from jaxtyping import Float
 from torch import nn
 from torch.nn import functional as F
 
+ENVELOPE = 0.56  # standard deviation in wavelengths: one octave of bandwidth
+ELONGATION = 0.6  # width over length of the envelope
+
 Image = Float[torch.Tensor, "stimulus 1 row column"]
 Bank = Float[torch.Tensor, "stimulus channel row column"]
 
 
 class GaborSimple(nn.Module):
-    """Linear simple cells: quadrature pairs of Gabor filters.
+    """Linear simple cells: quadrature pairs of Gabor filters on an image pyramid.
 
     Filters have zero mean and unit length; their envelope has one octave of bandwidth and is
-    elongated along the grating, as in monkey V1.
+    elongated along the grating, as in monkey V1. The image is halved for each coarser scale, so
+    that the same small filters serve all of them; all scales look at the same places.
 
     Parameters
     ----------
     orientations : int
         Number of orientations, evenly over 180 degrees; 0 is a vertical grating.
-    wavelengths : tuple of float
-        Periods of the gratings in pixels.
+    scales : int
+        Number of scales, one octave apart.
+    wavelength : float
+        Period of the finest grating in pixels.
     stride : int
-        Pixels from one place to the next.
+        Pixels from one place to the next, a multiple of ``2 ** (scales - 1)``; rows and columns
+        of images must be multiples of it.
     """
 
-    filters: torch.Tensor
+    filters_even: torch.Tensor
+    filters_odd: torch.Tensor
 
-    def __init__(self, orientations: int, wavelengths: tuple[float, ...], stride: int) -> None:
+    def __init__(self, orientations: int, scales: int, wavelength: float, stride: int) -> None:
         super().__init__()
-        self.stride = stride
-        sigma = [0.56 * wavelength for wavelength in wavelengths]  # one octave of bandwidth
-        self.radius = math.ceil(3 * max(sigma))
-        at = torch.arange(-self.radius, self.radius + 1, dtype=torch.float64)
-        y, x = torch.meshgrid(at, at, indexing="ij")
-        bank = []
-        for phase in (0.0, math.pi / 2):  # even filters first, then the odd ones
-            for wavelength, s in zip(wavelengths, sigma, strict=True):
-                for k in range(orientations):
-                    angle = math.pi * k / orientations
-                    across = x * math.cos(angle) + y * math.sin(angle)
-                    along = -x * math.sin(angle) + y * math.cos(angle)
-                    envelope = torch.exp(-(across**2 + (0.6 * along) ** 2) / (2 * s**2))
-                    grating = torch.cos(2 * math.pi * across / wavelength + phase)
-                    gabor = envelope * grating
-                    gabor = gabor - envelope * gabor.sum() / envelope.sum()  # blind to luminance
-                    bank.append(gabor / gabor.norm())
-        self.register_buffer("filters", torch.stack(bank)[:, None].float())
+        self.scales, self.stride = scales, stride
+        radius = math.ceil(3 * ENVELOPE * wavelength)
+        # the middle of a place lies between pixels or on one: supports of both kinds are needed
+        for name, half in (("filters_even", radius - 0.5), ("filters_odd", float(radius))):
+            at = torch.arange(-half, half + 1, dtype=torch.float64)
+            self.register_buffer(name, _gabors(at, orientations, wavelength))
 
-    def forward(self, image: Image) -> Bank:
+    def forward(self, image: Image) -> Float[torch.Tensor, "stimulus channel place_y place_x"]:
         """Filter the image.
 
         Parameters
@@ -63,17 +59,42 @@ class GaborSimple(nn.Module):
         Returns
         -------
         torch.Tensor
-            (stimulus, phase x wavelength x orientation, row, column).
+            (stimulus, phase x scale x orientation, row, column).
         """
-        edge = [self.radius] * 4
-        padded = F.pad(image, edge, mode="replicate")  # the border of the picture is no edge
-        return F.conv2d(padded, self.filters, stride=self.stride)
+        found = []
+        for scale in range(self.scales):
+            step = self.stride // 2**scale
+            filters = self.filters_odd if step % 2 else self.filters_even
+            edge = [(filters.shape[-1] - step) // 2] * 4
+            padded = F.pad(image, edge, mode="replicate")  # the border of the picture is no edge
+            found.append(F.conv2d(padded, filters, stride=step).unflatten(1, (2, -1)))
+            image = F.avg_pool2d(image, 2) if scale + 1 < self.scales else image
+        return torch.stack(found, 2).flatten(1, 3)
+
+
+def _gabors(
+    at: Float[torch.Tensor, " place"], orientations: int, wavelength: float
+) -> Float[torch.Tensor, "filter 1 row column"]:
+    """Even filters of all orientations, then odd ones."""
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    bank = []
+    for phase in (0.0, math.pi / 2):
+        for k in range(orientations):
+            angle = math.pi * k / orientations
+            across = x * math.cos(angle) + y * math.sin(angle)
+            along = -x * math.sin(angle) + y * math.cos(angle)
+            width = 2 * (ENVELOPE * wavelength) ** 2
+            envelope = torch.exp(-(across**2 + (ELONGATION * along) ** 2) / width)
+            gabor = envelope * torch.cos(2 * math.pi * across / wavelength + phase)
+            gabor = gabor - envelope * gabor.sum() / envelope.sum()  # blind to luminance
+            bank.append(gabor / gabor.norm())
+    return torch.stack(bank)[:, None].float()
 
 
 class GaborComplex(nn.Module):
     """Complex cells: the energy of each quadrature pair, whatever the phase."""
 
-    def forward(self, simple: Bank) -> Bank:
+    def forward(self, simple: Bank) -> Float[torch.Tensor, "stimulus pair row column"]:
         """Combine the pairs.
 
         Parameters
@@ -131,12 +152,15 @@ class GaborBank(nn.Sequential):
     ----------
     orientations : int
         Number of orientations.
-    wavelengths : tuple of float
-        Periods of the gratings in pixels.
+    scales : int
+        Number of scales, one octave apart.
+    wavelength : float
+        Period of the finest grating in pixels.
     stride : int
         Pixels from one place to the next.
     semisaturation : float
-        Local activity at which responses are half of their maximum.
+        Local activity at which responses are half of their maximum; by default that of a
+        full-field grating of 10 % contrast.
 
     References
     ----------
@@ -148,11 +172,12 @@ class GaborBank(nn.Sequential):
     def __init__(
         self,
         orientations: int = 8,
-        wavelengths: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0),
+        scales: int = 4,
+        wavelength: float = 4.0,
         stride: int = 8,
-        semisaturation: float = 0.1,
+        semisaturation: float = 0.03,
     ) -> None:
         super().__init__()
-        self.add_module("simple", GaborSimple(orientations, wavelengths, stride))
+        self.add_module("simple", GaborSimple(orientations, scales, wavelength, stride))
         self.add_module("complex", GaborComplex())
         self.add_module("normalised", ContrastNormalisation(semisaturation))

@@ -170,7 +170,15 @@ class Layout:
                 return np.array([np.ravel_multi_index(tuple(where.values()), self.shape)])
             return self._at(where)
         except (KeyError, ValueError):  # another letter, an index outside (UnknownName included)
-            raise UnknownName.of("unit", unit, self.ids.tolist()) from None
+            first, last = (
+                "/".join(
+                    [self.layer, *(f"{LETTERS[a]}{i}" for a, i in zip(self.axes, at, strict=True))]
+                )
+                for at in ([0] * len(self.shape), [n - 1 for n in self.shape])
+            )
+            raise UnknownName(
+                f"there is no unit {unit!r}; those of {self.layer!r} go from {first!r} to {last!r}"
+            ) from None
 
     def reduced(self) -> Layout:
         """The layout when positions (rows, columns, tokens, frames) are averaged away."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -55,9 +55,7 @@ def untrained(system: S, *, seeds: int | Iterable[int]) -> list[S]:
     return [_twin(system, _redraw, seed, "untrained") for seed in _all(seeds)]
 
 
-def shuffled(
-    system: S, *, seeds: int | Iterable[int], what: Literal["weights", "parameters"] = "weights"
-) -> list[S]:
+def shuffled(system: S, *, seeds: int | Iterable[int], what: str = "weights") -> list[S]:
     """Twins whose weights are permuted within each tensor: the same numbers at other places.
 
     Buffers, such as the running statistics of norm layers, stay as they were learned.
@@ -113,7 +111,13 @@ def _twin(system: Any, change: Callable[[nn.Module, int], str], seed: int, how: 
     if not any(p.is_floating_point() for p in module.parameters()):
         name = system.name if isinstance(system, TorchSystem) else type(module).__name__
         raise CannotPerturb(f"{name!r} has no weights: there is nothing in it that was learned")
-    twin = deepcopy(bare(module))
+    try:
+        twin = deepcopy(bare(module))
+    except RuntimeError as error:  # tensors that are results of others, as in old weight_norm
+        raise CannotPerturb(
+            f"the network cannot be copied ({str(error).splitlines()[0]}); with "
+            "torch.nn.utils.parametrizations instead of torch.nn.utils.weight_norm it can"
+        ) from error
     with torch.no_grad():
         note = change(twin, seed)
     if not isinstance(system, TorchSystem):

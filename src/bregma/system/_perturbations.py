@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, SupportsFloat
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -163,7 +163,7 @@ class Ablate(Perturbation):
 
     site: str
     units: Units = None
-    baseline: float | Literal["mean"] = 0.0
+    baseline: SupportsFloat | str = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -227,12 +227,12 @@ class Add(Perturbation):
     site: str
     vector: Any
     units: Units = None
-    scale: float = 1.0
+    scale: SupportsFloat = 1.0
     additive: ClassVar[bool] = True
 
     def bind(self, target: Target) -> Activity:
         """Give the scaled vector."""
-        values = target.spread(self.vector, "the vector")[None] * self.scale
+        values = target.spread(self.vector, "the vector")[None] * float(self.scale)
         return lambda stimuli: values
 
 
@@ -317,9 +317,12 @@ class Patch(Perturbation):
             return np.flatnonzero(columns >= 0)
         index = layout.find(self.units)
         if (columns[index] < 0).any():
-            lacking = layout.ids[index[columns[index] < 0][0]]
-            there = self.recording.data["unit"].values
-            raise UnknownName.of(f"unit in the recording of {self}", lacking, there)
+            lacking = str(layout.ids[index[columns[index] < 0][0]])
+            n_there = int((columns >= 0).sum())
+            raise UnknownName(
+                f"the recording of {self} has no unit {lacking!r}; of {layout.layer!r} it has "
+                f"{n_there} of {layout.n_units} units"
+            )
         return index
 
     def bind(self, target: Target) -> Activity:

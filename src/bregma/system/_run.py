@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import nn
 
-from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
+from bregma.errors import InvalidArgument, InvalidRecording, UnknownName, nearest
 from bregma.recording import Stimuli
 from bregma.system._conflicts import check_conflicts, content_key
 from bregma.system._layout import Layout, layout_of
@@ -115,7 +115,7 @@ class Run:
             self.dtype = torch.promote_types(self.dtype, found.dtype)
         self._edits = self._bound(edits, heard, certain)
 
-    def activations(self, part: Stimuli) -> list[Float[torch.Tensor, "stimulus unit"]]:
+    def activations(self, part: Stimuli) -> list[Float[torch.Tensor, "stimulus _"]]:
         """Show a few stimuli and read all sites.
 
         Parameters
@@ -154,7 +154,7 @@ class Run:
         if lacking:
             raise InvalidRecording(
                 f"site {str(lacking[0])!r} ran for the first stimuli but not for "
-                f"{part.ids[0]!r} and the next: its network takes another way there"
+                f"{str(part.ids[0])!r} and the next: its network takes another way there"
             )
         return [taken[key] for key in self._reads]
 
@@ -274,7 +274,7 @@ class Run:
 
     def _means(
         self, wanted: Sequence[tuple[Site, Perturbation]]
-    ) -> dict[Site, Float[np.ndarray, " unit"]]:
+    ) -> dict[Site, Float[np.ndarray, " _"]]:
         sites = list(dict.fromkeys(name for name, p in wanted if p.needs_mean))
         if not sites:
             return {}
@@ -311,7 +311,7 @@ class Run:
         if values.untyped_storage().data_ptr() == source:  # a later module may write to it
             values = values.clone()
         if not torch.isfinite(values.sum()) and not (finite := torch.isfinite(values)).all():
-            unit = layout.ids[int((~finite).any(0).nonzero()[0])]
+            unit = str(layout.ids[int((~finite).any(0).nonzero()[0])])
             raise InvalidRecording(
                 f"layer {layout.layer!r} gives NaN or infinity, for example in unit {unit!r}: "
                 "look at the stimuli and at the weights in front of it"
@@ -369,8 +369,10 @@ def _check_selected(perturbation: Perturbation, layouts: Sequence[Layout]) -> No
     if isinstance(perturbation.units, tuple):
         for unit in perturbation.units:
             if not any(layout.owns(unit) for layout in layouts):
-                ids = [str(i) for layout in layouts for i in layout.ids]
-                raise UnknownName.of(f"unit for {perturbation}", unit, ids)
+                raise UnknownName(
+                    f"there is no unit {unit!r} for {perturbation}; ids begin with the name of the "
+                    f"layer: nearest are {_listed(nearest(unit, [x.layer for x in layouts]))}"
+                )
     if not any(len(perturbation.select(layout)) for layout in layouts):
         raise UnknownName(f"{perturbation}: the recording has no units of {_listed(layouts)}")
 

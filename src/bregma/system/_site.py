@@ -120,7 +120,9 @@ def find_sites(patterns: str | Iterable[str], modules: Iterable[str]) -> list[Si
 
 
 def _find(pattern: str, names: list[str]) -> list[Site]:
-    if pattern in names and pattern:  # also names that look like a pattern
+    if not pattern:
+        return []
+    if pattern in names:  # also names that look like a pattern
         return [Site(pattern)]
     parts = _TEXT.match(pattern)
     if parts is None:

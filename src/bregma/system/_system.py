@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
 import pandas as pd
+
+# Python 3.11's own isinstance() with a protocol evaluates properties: `units` may need a run.
+from typing_extensions import Protocol, runtime_checkable
 
 from bregma.recording import Recording, Stimuli
 from bregma.system._perturbations import Perturbation
