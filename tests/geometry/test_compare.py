@@ -198,6 +198,7 @@ class TestRefuses:
             ({"distance": "corelation"}, "correlation"),
             ({"each": "aera"}, "area"),
             ({"replicates": "repeet"}, "repeat"),
+            ({"over": ["stimuli"]}, "stimulus"),
         ]:
             with pytest.raises(UnknownName, match=word):
                 bregma.compare(brain, right, **option, **FEW)

@@ -1,5 +1,3 @@
 from ._images import sample_images as sample_images
 from ._simulated import Simulated as Simulated
 from ._v1 import v1_population as v1_population
-
-__all__ = ["Simulated", "sample_images", "v1_population"]

@@ -22,30 +22,3 @@ from ._reliability import split_half_reliability as split_half_reliability
 from ._set import EvidenceSet as EvidenceSet
 from ._two_factor import SamplingVariance as SamplingVariance
 from ._two_factor import jackknife_variance as jackknife_variance
-
-__all__ = [
-    "PALETTE",
-    "Arrangements",
-    "Ceiling",
-    "Evidence",
-    "EvidenceSet",
-    "Inferred",
-    "Interval",
-    "Null",
-    "SamplingVariance",
-    "arrangements",
-    "assemble",
-    "benjamini_hochberg",
-    "bibtex",
-    "bootstrap_interval",
-    "figure_label",
-    "holm",
-    "jackknife_variance",
-    "permutation_p",
-    "phase_scrambled",
-    "shuffled_labels",
-    "source_keys",
-    "spearman_brown",
-    "split_half_reliability",
-    "styled_figure",
-]

@@ -1,4 +1,4 @@
-"""How representations compare (RSA, CKA, Procrustes, ridge, SVCCA); stimulus-to-response models live in encoding."""
+"""How representations compare (RSA, CKA, Procrustes ...); encoding models live next door."""
 
 import lazy_loader as _lazy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def compare(
     comparison: str | RDMComparison | None = None,
     each: str | None = None,
     replicates: str | None = None,
-    over: Sequence[Factor] = ("subject", "stimulus"),
+    over: Sequence[str] = ("subject", "stimulus"),
     twins: int = 0,
     n_bootstrap: int = 1000,
     n_permutations: int = 1000,
@@ -144,7 +144,7 @@ def compare(
         comparison=_comparison(by, comparison),
         distance=named("distance", distance or CorrelationDistance(), DISTANCES),
         replicates=replicates,
-        over=tuple(over),
+        over=_factors(over),
         n_bootstrap=n_bootstrap,
         n_permutations=n_permutations,
         seed=seed,
@@ -184,6 +184,13 @@ def _comparison(by: Any, comparison: Any) -> RDMComparison | ResponseComparison:
     if isinstance(by, str) and by not in METHODS:
         raise UnknownName.of("method", by, METHODS)
     return named("method", by, RESPONSE_COMPARISONS)
+
+
+def _factors(over: Sequence[str]) -> tuple[Factor, ...]:
+    for factor in over:
+        if factor not in get_args(Factor):
+            raise UnknownName.of("factor to generalise over", factor, get_args(Factor))
+    return cast(tuple[Factor, ...], tuple(over))
 
 
 def _parts(data: Data, each: str | None) -> dict[str, Data]:

@@ -7,15 +7,3 @@ from ._progress import progress as progress
 from ._seed import derive as derive
 from ._seed import spawn as spawn
 from ._seed import spawn_torch as spawn_torch
-
-__all__ = [
-    "Checkpoint",
-    "derive",
-    "device",
-    "dtype",
-    "fit",
-    "minibatches",
-    "progress",
-    "spawn",
-    "spawn_torch",
-]
