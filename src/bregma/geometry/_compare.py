@@ -14,8 +14,8 @@ from bregma.recording import Dissimilarity, Recording
 from bregma.run import progress as show_progress
 
 from ._distances import CorrelationDistance, CosineDistance, Distance, EuclideanDistance
-from ._infer_rdms import Factor, infer_rdms, score_rdms
-from ._infer_responses import infer_responses
+from ._infer_rdms import infer_rdms, score_rdms
+from ._infer_responses import Factor, infer_responses
 from ._names import DISTANCES, METHODS, RDM_COMPARISONS, RESPONSE_COMPARISONS, named
 from ._rdm import rdm
 from ._rdm_comparisons import RDMComparison
