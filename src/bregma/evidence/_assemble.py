@@ -31,7 +31,8 @@ class Inferred:
     per_subject : array of shape (subject, model)
         The score in each subject; no rows where there are no subjects.
     covariance : array of shape (model + 1, model + 1) or (model, model)
-        Sampling covariance of the scores and, last, of the lower ceiling, where there is one.
+        Sampling covariance of the scores and, last, of the lower ceiling, where one can tell how
+        it varies.
     dof : float or array of the shape of the covariance
         Degrees of freedom of all, or of each (diagonal) and of each difference of two.
     null : array of shape (permutation, model)
@@ -45,7 +46,7 @@ class Inferred:
     ceiling : Ceiling, optional
         Without interval: the assembly adds it from the covariance.
     ceiling_reason : str
-        Why there is no ceiling.
+        Why there is no ceiling, or why one cannot tell how it varies.
     exact : bool
         Whether the null holds every arrangement once, the observed one included.
     intervals : array of shape (model, 2), optional
@@ -77,8 +78,7 @@ class Inferred:
 
     def __post_init__(self) -> None:
         m = self.scores.size
-        sizes = (m + 1,) if self.ceiling else (m, m + 1)
-        if self.covariance.ndim != 2 or self.covariance.shape[0] not in sizes:
+        if self.covariance.ndim != 2 or self.covariance.shape[0] not in (m, m + 1):
             raise InvalidArgument(
                 f"the covariance of {m} scores{' and a ceiling' if self.ceiling else ''} "
                 f"has the shape {self.covariance.shape}"
@@ -98,8 +98,15 @@ class Inferred:
             )
         if (np.diag(self.covariance)[:m] < 0).any():
             raise InvalidArgument("a variance of the scores is negative")
-        if self.ceiling is None and not self.ceiling_reason.strip():
-            raise InvalidArgument("without a ceiling, ceiling_reason must say why")
+        if not self.ceiling_varies and not self.ceiling_reason.strip():
+            raise InvalidArgument(
+                "without a ceiling, or how it varies, ceiling_reason must say why"
+            )
+
+    @property
+    def ceiling_varies(self) -> bool:
+        """Whether the covariance says how the ceiling varies."""
+        return self.ceiling is not None and len(self.covariance) > self.scores.size
 
     def dof_of(self, i: int, j: int | None = None) -> float:
         """Degrees of freedom of an estimate, or of the difference of two.
@@ -257,8 +264,8 @@ def _interval(inferred: Inferred, i: int, level: float) -> Interval:
 
 
 def _ceiling(inferred: Inferred, level: float) -> Ceiling | None:
-    if inferred.ceiling is None:
-        return None
+    if inferred.ceiling is None or not inferred.ceiling_varies:
+        return inferred.ceiling
     error = float(np.sqrt(inferred.covariance[-1, -1]))
     lower, dof = inferred.ceiling.lower, inferred.dof_of(-1)
     t = _quantile(level, dof)
@@ -280,7 +287,7 @@ def _share(inferred: Inferred, i: int, level: float) -> tuple[Interval | None, s
     The delta method is its limit for a precise ceiling; Fieller's interval also holds for a
     noisy one, and does not exist where the ceiling cannot be told from zero (Fieller, 1954).
     """
-    if inferred.ceiling is None:
+    if inferred.ceiling is None or not inferred.ceiling_varies:
         return None, inferred.ceiling_reason
     lower = inferred.ceiling.lower
     v, dof = inferred.covariance[np.ix_([i, -1], [i, -1])], inferred.dof_of(i, -1)
@@ -344,7 +351,7 @@ def _against_ceiling(
     inferred: Inferred, brain: str, models: list[str], level: float
 ) -> pd.DataFrame:
     rows = []
-    for i, model in enumerate(models if inferred.ceiling else []):
+    for i, model in enumerate(models if inferred.ceiling_varies else []):
         assert inferred.ceiling is not None
         lower = inferred.ceiling.lower
         difference = float(inferred.scores[i] - lower)

@@ -41,8 +41,9 @@ def jackknife_variance(
 
     A noise ceiling compares subjects with each other. The jackknife counts variance that belongs
     to pairs of subjects twice, a bootstrap of subjects three times; so their difference says how
-    much that is, and it is taken out: V_subject <- 2 V_subject - V_bootstrap, at least half of
-    V_subject. For a mean over subjects that changes nothing.
+    much that is: V_subject lies between V_jackknife and 2 V_jackknife - V_bootstrap, which is at
+    least half of it. The middle is taken: with few subjects the first is far too large and the
+    second, a noisy difference, covers too little. For a mean over subjects nothing changes.
 
     Degrees of freedom follow Satterthwaite. Those of the stimuli are fewer than n - 1 where few
     stimuli carry most of the variance: 2 n / (kurtosis - 1), for the kurtosis of what each
@@ -57,7 +58,8 @@ def jackknife_variance(
     without_both : array of shape (stimulus, subject, joint), optional
         The estimates without a stimulus and a subject; needed where both are given.
     subject_resamples : array of shape (sample, joint), optional
-        The estimates in bootstrap samples of the subjects, where they compare subjects.
+        The estimates in bootstrap samples of the subjects, where the last one compares subjects
+        with each other, as a noise ceiling does; all others are means over subjects.
 
     Returns
     -------
@@ -145,14 +147,16 @@ def _subject_part(
     without_subject: Float[np.ndarray, "subject joint"],
     resamples: Float[np.ndarray, "sample joint"] | None,
 ) -> tuple[Joint, Joint]:
-    """Variance over subjects, and the share of it that is not counted twice."""
+    """Variance over subjects, and the share of the jackknife that it is."""
     jackknife = _contrasts(_covariance(_deviations(without_subject)))
     if resamples is None:
         return jackknife, np.ones_like(jackknife)
     r = len(without_subject)
-    bootstrap = _contrasts(np.cov(resamples, rowvar=False, ddof=1) * r / (r - 1))
-    once = np.clip(2 * jackknife - bootstrap, jackknife / 2, jackknife)
-    kept = np.where(jackknife > 0, once / np.where(jackknife > 0, jackknife, 1), 1)
+    bootstrap = _contrasts(np.atleast_2d(np.cov(resamples, rowvar=False)) * r / (r - 1))
+    once = np.clip(2 * jackknife - bootstrap, jackknife / 2, jackknife)[-1]
+    whole = jackknife[-1]
+    kept = np.ones_like(jackknife)
+    kept[-1] = kept[:, -1] = (1 + np.where(whole > 0, once / np.where(whole > 0, whole, 1), 1)) / 2
     return kept * jackknife, kept
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -16,8 +16,7 @@ from ._rdm_bootstrap import Resamples, averaged, subject_means
 from ._rdm_comparisons import RDMComparison
 from ._rdm_null import permuted_ceilings
 
-Factor = Literal["subject", "stimulus"]
-FEWEST_STIMULI = 8  # for an interval over stimuli; docs/inference.md says what was measured
+FEWEST_STIMULI = 6  # for an interval over stimuli; docs/inference.md says what was measured
 FEWEST_SUBJECTS = 3  # for a ceiling that varies over subjects: one less must still have a pool
 
 
@@ -64,7 +63,7 @@ def infer_rdms(
     models: Sequence[Dissimilarity],
     *,
     subject: str | None = None,
-    over: Sequence[Factor] = ("subject", "stimulus"),
+    over: Sequence[str] = ("subject", "stimulus"),
     n_bootstrap: int = 1000,
     n_permutations: int = 1000,
     seed: int,
@@ -120,7 +119,7 @@ def infer_rdms(
     comparison.compare(rdms, values)  # names the RDM that cannot be compared
 
     found = _evaluate(comparison, rdms, values, whose, factors, n_bootstrap, seed)
-    reason = _no_ceiling(n_subjects, len(rdms), factors)
+    reason = _unknown_ceiling(n_subjects, len(rdms), factors)
     kept = slice(None, -1 if reason else None)  # the ceiling is the last estimate
     variance = jackknife_variance(
         without_stimulus=found.without_stimulus[:, kept] if "stimulus" in factors else None,
@@ -132,7 +131,7 @@ def infer_rdms(
     share = subject_means(whose).mean(1)
     null = comparison.permuted(rdms, values, share=share, orders=draws.order)
     ceiling = None
-    if not reason:
+    if n_subjects > 1:
         lower = float(found.estimates[-1])
         by_chance = permuted_ceilings(comparison, rdms, whose, n_permutations, seed=seed)
         ceiling = Ceiling(
@@ -187,7 +186,7 @@ def _subjects(data: Dissimilarity, subject: str | None) -> Int64[np.ndarray, " r
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 
-def _factors(over: Sequence[Factor], n_stimuli: int, n_subjects: int) -> tuple[Factor, ...]:
+def _factors(over: Sequence[str], n_stimuli: int, n_subjects: int) -> tuple[str, ...]:
     """What scores generalise to, as far as the data can tell."""
     wanted = tuple(dict.fromkeys(over))
     if not wanted or not set(wanted) <= {"subject", "stimulus"}:
@@ -210,14 +209,15 @@ def _factors(over: Sequence[Factor], n_stimuli: int, n_subjects: int) -> tuple[F
     return wanted
 
 
-def _no_ceiling(n_subjects: int, n_rdms: int, factors: Sequence[Factor]) -> str:
+def _unknown_ceiling(n_subjects: int, n_rdms: int, factors: Sequence[str]) -> str:
+    """Why there is no ceiling, or why one cannot tell how it varies."""
     if n_subjects == 1:
         sessions = f" (of {n_rdms} RDMs)" if n_rdms > 1 else ""
         return f"one subject{sessions} has no other to be predicted from"
     if "subject" in factors and n_subjects < FEWEST_SUBJECTS:
         return (
-            f"with {n_subjects} subjects one cannot tell how the ceiling varies over subjects; "
-            f"at least {FEWEST_SUBJECTS} are needed, or over=('stimulus',)"
+            f"{n_subjects} subjects have a single similarity between them, which does not show how "
+            f"the ceiling varies over subjects; it takes {FEWEST_SUBJECTS}, or over=('stimulus',)"
         )
     return ""
 
@@ -239,7 +239,7 @@ def _evaluate(
     rdms: Float[np.ndarray, "rdm pair"],
     models: Float[np.ndarray, "model pair"],
     whose: Int64[np.ndarray, " rdm"],
-    factors: Sequence[Factor],
+    factors: Sequence[str],
     n_bootstrap: int,
     seed: int,
 ) -> _Estimates:
