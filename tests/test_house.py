@@ -24,6 +24,11 @@ HEAVY = ["torch", "numba", "plotly", "mne", "pynwb", "nibabel", "pynapple", "zar
 CHECKS = {"GL08", "SS03", "PR01", "PR02", "RT03"}
 
 
+def is_protocol(path):
+    room, name = path.rsplit(".", 1)
+    return room in sys.modules and getattr(getattr(sys.modules[room], name), "_is_protocol", False)
+
+
 def public_objects():
     for room in ROOMS:
         module = importlib.import_module(f"bregma.{room}")
@@ -35,11 +40,14 @@ def public_objects():
 
 def documented_objects():
     for path in public_objects():
-        yield path
+        if not is_protocol(path):  # nobody makes one: its parameters are not for anybody
+            yield path
         room, name = path.rsplit(".", 1)
         thing = getattr(importlib.import_module(room), name)
         if inspect.isclass(thing):
             for member, value in vars(thing).items():
+                if any(member in vars(base) for base in thing.__mro__[1:]):
+                    continue  # what it overrides has the description
                 callable_or_property = isinstance(
                     value, property | classmethod | staticmethod
                 ) or inspect.isfunction(value)
