@@ -70,24 +70,26 @@ def test_no_stimulus_is_in_both_parts_and_every_one_is_tested_once():
     comparison = RidgePredictivity(folds=4, seed=1)
     x, _ = sides()
     tested = []
-    for train, test, *_ in comparison._parts(x, np.ones(30, dtype=bool)):
-        assert not set(train) & set(test)
-        assert len(train) + len(test) == 30
-        tested += test.tolist()
+    for part in comparison._parts(x, np.ones(30, dtype=bool)):
+        assert not set(part.train) & set(part.test)
+        assert len(part.train) + len(part.test) == 30
+        tested += part.test.tolist()
     assert sorted(tested) == list(range(30))
 
 
 def test_the_response_to_a_stimulus_has_no_part_in_its_prediction():
-    """Moving the responses of a fold by any amount moves no prediction of that fold."""
+    """Moving the responses of a fold by any amount moves no penalty and no weight of that fold."""
     x, y = sides(2)
     comparison = RidgePredictivity(folds=3)
-    parts = comparison._parts(x, np.ones(30, dtype=bool))
-    train, test, u = parts[0][:3]
+    part = comparison._parts(x, np.ones(30, dtype=bool))[0]
     moved = y.copy()
-    moved[test] += 100
-    for part in (y, moved):
-        weights = u.T @ (part[train] - part[train].mean(0))
-        np.testing.assert_array_equal(weights, u.T @ (y[train] - y[train].mean(0)))
+    moved[part.test] += 100 * np.random.default_rng(0).standard_normal((10, 5))
+    for one, other in zip(
+        comparison._penalties(part, y[part.train]),
+        comparison._penalties(part, moved[part.train]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_deletions_leave_the_other_stimuli_in_their_folds():
@@ -97,11 +99,35 @@ def test_deletions_leave_the_other_stimuli_in_their_folds():
     kept[0, 11] = False
     parts = comparison._parts(x, kept[0])
     fold = folds_of(comparison, 30)
-    for f, (_, test, *_) in enumerate(parts):
-        assert test.tolist() == [i for i in range(30) if fold[i] == f and i != 11]
+    for f, part in enumerate(parts):
+        assert part.test.tolist() == [i for i in range(30) if fold[i] == f and i != 11]
     all_of_one = fold != 2
     assert len(comparison._parts(x, all_of_one)) == 2
     assert np.isfinite(comparison.without(x, [y], np.array([all_of_one, kept[0]]))).all()
+
+
+def test_deletions_keep_the_penalty_of_all_stimuli():
+    x, y = sides(3)
+    comparison = RidgePredictivity(folds=3, alphas=(1e-3, 1.0))
+    kept = np.ones((1, 30), dtype=bool)
+    kept[0, 11] = False
+    parts = comparison._parts(x, np.ones(30, dtype=bool))
+    best = np.array([comparison._penalties(part, y[part.train])[0] for part in parts])
+    expected = []
+    for unit in range(5):
+        scores = {
+            alpha: RidgePredictivity(folds=3, alphas=(alpha,))._scored(
+                comparison._parts(x, kept[0]), y
+            )[unit]
+            for alpha in comparison.alphas
+        }
+        if len(set(best[:, unit])) == 1:  # the same penalty in every fold
+            expected.append((unit, scores[comparison.alphas[best[0, unit]]]))
+    assert expected
+    chosen = {part.fold: row for part, row in zip(parts, best, strict=True)}
+    found = comparison._scored(comparison._parts(x, kept[0]), y, chosen)
+    for unit, score in expected:
+        assert found[unit] == pytest.approx(score, rel=1e-10)
 
 
 def test_silent_units_score_zero_and_noise_scores_about_zero():

@@ -174,7 +174,7 @@ class RidgePredictivity:
         ys: Sequence[Any],
         kept: Bool[np.ndarray, "group stimulus"],
     ) -> Float[np.ndarray, "group subject"]:
-        """Scores over some of the stimuli; the others stay in the folds that they were in.
+        """Scores over some of the stimuli, in the folds and with the penalties of all of them.
 
         Parameters
         ----------
@@ -191,8 +191,11 @@ class RidgePredictivity:
             Scores.
         """
         y = np.concatenate(ys, axis=1)
+        # A penalty jumps with the data; held fixed, a deletion is a small change.
+        everything = self._parts(x, np.ones(len(x), dtype=bool))
+        chosen = {part.fold: self._penalties(part, y[part.train])[0] for part in everything}
         return np.concatenate([
-            self._pooled(self._scored(self._parts(x, rows), y), ys) for rows in kept
+            self._pooled(self._scored(self._parts(x, rows), y, chosen), ys) for rows in kept
         ])  # fmt: skip
 
     def _unit_scores(self, x: Any, y: Any) -> Any:
@@ -205,42 +208,72 @@ class RidgePredictivity:
         pool = np.mean if self.over == "mean" else np.median
         return np.stack([pool(part, axis=1) for part in np.split(by_draw, ends[:-1], axis=1)], 1)
 
-    def _parts(self, x: Any, kept: Any) -> list[tuple[Any, ...]]:
-        """For each fold the stimuli of both parts and the decomposition of the model."""
+    def _parts(self, x: Any, kept: Any) -> list[_Part]:
         fold = np.empty(len(x), dtype=int)
         fold[np.random.default_rng(self.seed).permutation(len(x))] = np.arange(len(x)) % self.folds
         parts = []
         for f in range(self.folds):
             train, test = np.flatnonzero(kept & (fold != f)), np.flatnonzero(kept & (fold == f))
             if len(test):
-                parts.append((train, test, *_decompose(x[train], x[test])))
+                parts.append(_Part(f, train, test, *_decompose(x[train], x[test])))
         return parts
 
-    def _scored(self, parts: list[tuple[Any, ...]], y: Any) -> Any:
-        """Scores of the columns of y."""
-        with_prediction, of_prediction, of_response = np.zeros((3, y.shape[1]))
-        for train, test, u, values, to_test in parts:
-            mean = y[train].mean(axis=0)
-            weights = u.T @ (y[train] - mean)  # (component, column)
-            total = np.sum((y[train] - mean) ** 2, axis=0)
-            alphas = np.array(self.alphas) * values.sum() / len(train)
-            penalty = alphas[_best_penalty(weights, total, values, alphas, len(train))]
-            predicted = to_test @ (weights / (values[:, None] + penalty))
-            response = y[test] - mean
-            if self.score == "pearson":
-                predicted = predicted - predicted.mean(axis=0)
-                response = response - response.mean(axis=0)
-                of_prediction += np.sum(predicted**2, axis=0)
-            with_prediction += np.sum(
-                predicted * response if self.score == "pearson" else (response - predicted) ** 2,
-                axis=0,
-            )
-            of_response += np.sum(response**2, axis=0)
+    def _penalties(self, part: _Part, y: Any) -> tuple[Any, Any]:
+        """Index of the penalty with the smallest generalised cross-validation error, per column.
+
+        With it the weights u' y of the components.
+        """
+        centred = y - y.mean(axis=0)
+        weights = part.u.T @ centred  # (component, column)
+        if len(self.alphas) == 1:
+            return np.zeros(y.shape[1], dtype=int), weights
+        alphas = self._absolute(part)[:, None]
+        power = weights**2
+        shrink = alphas / (part.values + alphas)  # (alpha, component)
+        unexplained = np.einsum("ic,ic->c", centred, centred) - power.sum(axis=0)
+        error = np.maximum(unexplained, 0) + shrink**2 @ power  # (alpha, column)
+        free = len(y) - 1 - (1 - shrink).sum(axis=1)  # degrees of freedom of the residuals
+        return np.argmin(error / free[:, None] ** 2, axis=0), weights
+
+    def _absolute(self, part: _Part) -> Any:
+        return np.array(self.alphas) * part.values.sum() / len(part.train)
+
+    def _scored(self, parts: list[_Part], y: Any, chosen: dict[int, Any] | None = None) -> Any:
+        """Scores of the columns of y, with the chosen penalties or the best ones."""
+        products, of_prediction, of_response = np.zeros((3, y.shape[1]))
+        for part in parts:
+            mean = y[part.train].mean(axis=0)
+            best, weights = self._penalties(part, y[part.train])
+            best = best if chosen is None else chosen[part.fold]
+            gains = 1 / (part.values[:, None] + self._absolute(part))  # (component, alpha)
+            weights *= gains[:, best]
+            predicted = part.to_test @ weights
+            response = y[part.test] - mean
+            if self.score == "r2":
+                products += np.sum((response - predicted) ** 2, axis=0)
+            else:
+                predicted -= predicted.mean(axis=0)
+                response -= response.mean(axis=0)
+                products += np.einsum("ic,ic->c", predicted, response)
+                of_prediction += np.einsum("ic,ic->c", predicted, predicted)
+            of_response += np.einsum("ic,ic->c", response, response)
         if self.score == "r2":
             seen = of_response > 0
-            return np.where(seen, 1 - with_prediction / np.where(seen, of_response, 1), 0.0)
+            return np.where(seen, 1 - products / np.where(seen, of_response, 1), 0.0)
         size = np.sqrt(of_prediction * of_response)
-        return np.where(size > 0, with_prediction / np.where(size > 0, size, 1), 0.0)
+        return np.where(size > 0, products / np.where(size > 0, size, 1), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One fold: the stimuli of both parts, and the decomposition of the model."""
+
+    fold: int
+    train: Any
+    test: Any
+    u: Any  # (train, component)
+    values: Any  # (component,)
+    to_test: Any  # (test, component)
 
 
 def _decompose(train: Any, test: Any) -> tuple[Any, Any, Any]:
@@ -261,12 +294,3 @@ def _decompose(train: Any, test: Any) -> tuple[Any, Any, Any]:
     keep = values > max(values[-1], 0) * rows * np.finfo(float).eps
     values, v = values[keep], v[:, keep]
     return train @ v / np.sqrt(values), values, test @ v * np.sqrt(values)
-
-
-def _best_penalty(weights: Any, total: Any, values: Any, alphas: Any, rows: int) -> Any:
-    """Index of the penalty with the smallest generalised cross-validation error, per column."""
-    shrink = alphas[:, None] / (values + alphas[:, None])  # (alpha, component)
-    power = weights**2
-    left = np.maximum(total - power.sum(axis=0), 0) + shrink**2 @ power  # (alpha, column)
-    free = rows - 1 - (1 - shrink).sum(axis=1)  # degrees of freedom of the residuals
-    return np.argmin(left / free[:, None] ** 2, axis=0)

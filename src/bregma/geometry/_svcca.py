@@ -25,6 +25,11 @@ class SVCCA:
     components : int, optional
         At most so many directions of each side.
 
+    Notes
+    -----
+    How many directions are kept, and which, jumps where singular values are close, and the score
+    with them: its intervals are approximate, mostly too wide (see ``docs/geometry_distances.md``).
+
     References
     ----------
     Raghu et al. (2017), SVCCA: singular vector canonical correlation analysis.
@@ -122,7 +127,7 @@ class SVCCA:
         ys: Sequence[Any],
         kept: Bool[np.ndarray, "group stimulus"],
     ) -> Float[np.ndarray, "group subject"]:
-        """Scores over some of the stimuli, with as many components as all of them have.
+        """Scores over some of the stimuli, with components found anew.
 
         Parameters
         ----------
@@ -138,32 +143,22 @@ class SVCCA:
         array of shape (group, subject)
             Scores.
         """
-        # The number of components jumps with the data; held fixed, a deletion is a small change.
-        sizes = [self._basis(y).shape[1] for y in ys]
-        size = self._basis(x).shape[1]
         out = np.empty((len(kept), len(ys)))
         for g, rows in enumerate(kept):
-            u = _basis(x[rows], size)
+            u = self._basis(x[rows])
             for s, y in enumerate(ys):
-                v = _basis(y[rows], sizes[s])
+                v = self._basis(y[rows])
                 _check_dimensions(u, v)
                 out[g, s] = _mean_correlation(u.T @ v)
         return out
 
     def _basis(self, x: Any) -> Any:
-        x = x - x.mean(axis=0)
-        singular = np.linalg.svd(x, compute_uv=False)
+        """Orthonormal basis of the leading directions over stimuli, (stimulus, component)."""
+        u, singular, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
         explained = np.cumsum(singular**2) / np.sum(singular**2)
         size = int(np.searchsorted(explained, self.variance - 1e-12)) + 1
-        return _basis(x, min(size, self.components or size))
-
-
-def _basis(x: Any, size: int) -> Any:
-    """Orthonormal basis of the leading directions over stimuli, (stimulus, component)."""
-    x = x - x.mean(axis=0)
-    u, singular, _ = np.linalg.svd(x, full_matrices=False)
-    rank = int((singular > singular[0] * max(x.shape) * np.finfo(float).eps).sum())
-    return u[:, : min(size, rank)]
+        rank = int((singular > singular[0] * max(x.shape) * np.finfo(float).eps).sum())
+        return u[:, : min(size, self.components or size, rank)]
 
 
 def _mean_correlation(product: Any) -> float:
