@@ -51,7 +51,7 @@ class Toured:
     brain : Simulated
         The recording with its truth.
     evidence, nothing, after : EvidenceSet
-        About the four models; about the same models of a scrambled brain; about the winner with
+        About the four models; about the same models of scrambled brains; about the winner with
         and without lesions.
     report : Path
         The HTML file.
@@ -100,7 +100,7 @@ def walk(path: Path, *, seed: int, size: Size | None = None) -> Toured:
 
     _tell(
         "2. A brain",
-        "Two simulated animals look at the images, each with other cells of a V1-like area: Gabor "
+        "Four simulated animals look at the images, each with other cells of a V1-like area: Gabor "
         "cells of known orientation, frequency and place, whose spike counts are as noisy as those "
         "in cortex. A Recording carries the labels of everything.",
         steps.simulate_brain, cells=size.cells, repeats=size.repeats, seed=seed,
@@ -133,19 +133,21 @@ def walk(path: Path, *, seed: int, size: Size | None = None) -> Toured:
 
     _tell(
         "5. Is it real?",
-        "The same question of a brain whose answers were exchanged between images at random: there "
-        "is nothing to find in it, and a sound method must find nothing.",
+        "The same question of ten brains whose answers were exchanged between images at random. "
+        "There is nothing to find in them: scores must be about 0, and p below 0.05 must be as "
+        "rare as 0.05 says.",
         steps.ask_nothing, draws=draws, seed=seed,
     )  # fmt: skip
     nothing = steps.ask_nothing(brain, models, stimuli, draws, seed)
-    show(nothing)
+    show(_null_table(evidence, nothing))
     say()
     say(_nothing(nothing), style="green")
 
     _tell(
         "6. Which of its units make it so?",
-        "A System can be perturbed. One lesion blinds the winner to horizontal stripes; the other "
-        "takes out as many units, wherever they are. The network itself is not changed.",
+        "A System can be perturbed. One lesion takes out the winner's units for stripes within "
+        "45 degrees of horizontal; the other takes out as many units, wherever they are. The "
+        "network itself is not changed.",
         steps.cut, seed=seed,
     )  # fmt: skip
     cut = steps.cut(models, seed)
@@ -180,15 +182,38 @@ def _tell(title: str, text: str, step: Callable[..., Any], **numbers: object) ->
     show(Padding(code, (1, 2)))
 
 
+def _null_table(evidence: EvidenceSet, nothing: EvidenceSet) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("model", "score", "scores of scrambled brains", "of them p < 0.05"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for name, scores, p in _by_model(nothing):
+        ends = f"{min(scores):.3f} to {max(scores):.3f}"
+        table.add_row(name, f"{evidence[name].score:.3f}", ends, f"{sum(x < 0.05 for x in p)}")
+    return table
+
+
+def _by_model(nothing: EvidenceSet) -> list[tuple[str, list[float], list[float]]]:
+    """Scores and p-values of each model, over the brains."""
+    return [
+        (
+            name,
+            [e.score for e in nothing if e.model == name],
+            [e.p_value for e in nothing if e.model == name],
+        )
+        for name in nothing.models
+    ]
+
+
 def _nothing(nothing: EvidenceSet) -> str:
-    least = min(nothing.to_frame()["p_fwe"])
-    alpha = 1 - nothing[0].interval.level
-    count = sum(nothing.to_frame()["p_fwe"] <= alpha)
-    if count == 0:
-        return f"As it should be, no model is above chance (smallest corrected p = {least:.2g})."
+    count = sum(e.p_value < 0.05 for e in nothing)
+    mean = sum(e.score for e in nothing) / len(nothing)
+    least = nothing.to_frame()["p_fwe"].min()
     return (
-        f"{count} of {len(nothing)} models is above chance here (corrected p = {least:.2g}); "
-        f"that happens by accident in {alpha:.0%} of all seeds."
+        f"{count} of {len(nothing)} p-values are below 0.05, where {0.05 * len(nothing):.0f} are "
+        f"expected, and the mean score is {mean:.3f}. Corrected for {len(nothing)} tests the "
+        f"smallest is p = {least:.2g}."
     )
 
 
@@ -197,12 +222,12 @@ def _lesion(after: EvidenceSet) -> str:
 
     intact, lesion, control = after.models
     d = difference(after, control, lesion)
-    shares = [1 - after[name].score / after[intact].score for name in (lesion, control)]
+    changes = [after[name].score / after[intact].score - 1 for name in (lesion, control)]
     sure = "The difference between the two lesions is"
     p = f"{d.value:.3f}, interval {d.low:.3f} to {d.high:.3f}, corrected p = {d.p:.2g}"
     return (
-        f"Without the units for horizontal stripes the match falls by {shares[0]:.0%}; without as "
-        f"many units at random it falls by {shares[1]:.0%}. {sure} {p}."
+        f"Without the units for horizontal stripes the match changes by {changes[0]:+.0%}; without "
+        f"as many units at random by {changes[1]:+.0%}. {sure} {p}."
     )
 
 
@@ -212,14 +237,14 @@ def _sections(nothing: EvidenceSet, after: EvidenceSet) -> tuple[Any, Any]:
 
     from bregma.report import Section
 
-    def bars(evidence: EvidenceSet) -> pd.DataFrame:
-        return pd.DataFrame(
-            [
-                {"name": e.model, "value": e.score, "low": e.interval.low, "high": e.interval.high}
-                for e in evidence
-            ]
-        )
-
+    lesions = [
+        {"name": e.model, "value": e.score, "low": e.interval.low, "high": e.interval.high}
+        for e in after
+    ]
+    nulls = [
+        {"name": name, "value": sum(scores) / len(scores), "low": min(scores), "high": max(scores)}
+        for name, scores, _ in _by_model(nothing)
+    ]
     axis = "RDM correlation with the brain"
     return (
         Section(
@@ -229,16 +254,17 @@ def _sections(nothing: EvidenceSet, after: EvidenceSet) -> tuple[Any, Any]:
                 "units at random.",
                 _lesion(after),
             ),
-            bars=bars(after),
+            bars=pd.DataFrame(lesions),
             axis=axis,
         ),
         Section(
-            title="A brain with nothing to find",
+            title="Brains with nothing to find",
             text=(
-                "The same question of a brain whose answers were exchanged between images.",
+                "The same question of ten brains whose answers were exchanged between images: "
+                "means and ranges over these brains.",
                 _nothing(nothing),
             ),
-            bars=bars(nothing),
+            bars=pd.DataFrame(nulls),
             axis=axis,
         ),
     )
