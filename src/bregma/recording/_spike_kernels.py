@@ -39,11 +39,11 @@ def _bisect(times, edges, begin, end, positions):
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def _count(times, unit_index, edges, first_edge, n_bins, first_row, counts):
-    """Fill counts (row, unit) block by block; return the largest count that was seen."""
+def _count(times, unit_index, edges, first_edge, n_bins, first_row, counts, limit):
+    """Fill counts (row, unit) block by block, as long as none is above a limit; the largest."""
     n_units = counts.shape[1]
     row = np.zeros(n_units, np.int32)  # stays in the fastest cache, unlike the rows of counts
-    largest = 0
+    largest = np.int32(0)  # of the type of the row, so that the compiler can vectorise the maximum
     for block in range(first_edge.size):
         e = edges[first_edge[block] : first_edge[block] + n_bins[block] + 1]
         begin = np.searchsorted(times, e[0])
@@ -53,12 +53,15 @@ def _count(times, unit_index, edges, first_edge, n_bins, first_row, counts):
         for k in range(n_bins[block]):
             for i in range(positions[k], positions[k + 1]):
                 row[np.uint64(unit_index[i])] += 1
-            r = first_row[block] + k
+            filled = counts[first_row[block] + k]
             for u in range(n_units):
                 c = row[u]
-                largest = max(largest, c)
-                counts[r, u] = c
+                if c > largest:
+                    largest = c
+                filled[u] = c
                 row[u] = 0
+        if largest > limit:
+            break
     return largest
 
 
@@ -132,14 +135,15 @@ def count_spikes(
     for dtype in (np.int8, np.int16, np.int32):
         counts = np.empty((int(n_bins.sum()), n_units), dtype)
 
-        def fill(begin: int, end: int, counts: Any = counts) -> int:
+        limit = int(np.iinfo(dtype).max)
+
+        def fill(begin: int, end: int, counts: Any = counts, limit: int = limit) -> int:
             part = slice(begin, end)
-            return _count(
-                times, unit_index, edges, first_edge[part], n_bins[part], first_row[part], counts
-            )
+            blocks = first_edge[part], n_bins[part], first_row[part]
+            return _count(times, unit_index, edges, *blocks, counts, limit)
 
         work = max(counts.size, len(times))
-        if max(_in_threads(fill, len(n_bins), work)) <= np.iinfo(dtype).max:
+        if max(_in_threads(fill, len(n_bins), work)) <= limit:
             break
     return counts
 
