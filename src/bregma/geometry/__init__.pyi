@@ -39,4 +39,9 @@ from ._rdm_comparisons import RDMWhitenedCorrelation as RDMWhitenedCorrelation
 from ._rdm_comparisons import RDMWhitenedCosine as RDMWhitenedCosine
 from ._response_comparison import ResponseComparison as ResponseComparison
 from ._ridge import RidgePredictivity as RidgePredictivity
+from ._searchlight import searchlight as searchlight
 from ._svcca import SVCCA as SVCCA
+
+__all__ = [
+    "searchlight",
+]

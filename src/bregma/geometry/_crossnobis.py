@@ -11,6 +11,7 @@ the sum over folds, the sum over k != l of x^k N x^l' is S N S' - sum_k x^k N x^
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,10 @@ Precision = Num[np.ndarray, "row column"]  # (unit, unit): checked where it is u
 def pairs_of_gram(gram: Float[np.ndarray, "*time n n"]) -> Float[np.ndarray, "*time pair"]:
     """g_ii + g_jj - 2 g_ij of each pair i < j, in the order of ``numpy.triu_indices``."""
     n = gram.shape[-1]
+    if gram.ndim == 2 and n <= 512:  # few and small: indexing beats a loop over rows
+        first, second = _pair_indices(n)
+        own = np.diagonal(gram)
+        return own[first] + own[second] - 2 * gram[first, second]
     diagonal = np.diagonal(gram, axis1=-2, axis2=-1) / 2
     out = np.empty((*gram.shape[:-2], n * (n - 1) // 2), gram.dtype)
     start = 0
@@ -43,6 +48,11 @@ def pairs_of_gram(gram: Float[np.ndarray, "*time n n"]) -> Float[np.ndarray, "*t
         start += n - 1 - i
     out *= 2
     return out
+
+
+@lru_cache(maxsize=4)
+def _pair_indices(n: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.triu_indices(n, 1)
 
 
 def crossnobis_distance(
