@@ -15,9 +15,12 @@ Joint = Float[np.ndarray, "joint joint"]
 class SamplingVariance(NamedTuple):
     """Covariance of some estimates, and degrees of freedom of each and of each difference.
 
-    covariance : (joint, joint); the variance of a difference is what its entries give,
-    V_i + V_j - 2 C_ij. dof : (joint, joint), on the diagonal of each estimate, elsewhere of the
-    difference of two.
+    Parameters
+    ----------
+    covariance : array of shape (joint, joint)
+        The variance of a difference is what its entries give, V_i + V_j - 2 C_ij.
+    dof : array of shape (joint, joint)
+        On the diagonal those of each estimate, elsewhere of the difference of two.
     """
 
     covariance: Joint

@@ -210,7 +210,20 @@ class Distance(Protocol):
         stimulus: Integer[np.ndarray, " presentation"],
         fold: Integer[np.ndarray, " presentation"] | None = None,
     ) -> Float[np.ndarray, "*time pair"]:
-        """Distances of each pair of stimuli, which are numbered from 0 without gaps."""
+        """Distances of each pair of stimuli.
+
+        Parameters
+        ----------
+        values : array of shape (..., presentation, unit)
+            Responses.
+        stimulus, fold : array of int, shape (presentation,)
+            Stimulus and fold of each presentation, numbered from 0 without gaps.
+
+        Returns
+        -------
+        array of shape (..., pair)
+            Distances, in the order of ``numpy.triu_indices(n, 1)``.
+        """
 
 
 class _OfMeans(ABC):

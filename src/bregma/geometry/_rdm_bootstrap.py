@@ -86,10 +86,16 @@ def _counts(
 class RDMBootstrap(NamedTuple):
     """Scores and ceilings of bootstrap samples; the first axis is (both, subject, stimulus).
 
-    scores : (way, sample, model), the mean over subjects of the similarity with each model;
-    lower : (way, sample), the mean similarity of a subject with the pool of all others;
-    upper : (way, sample), the mean similarity of a subject with the pool of all.
     Data at many places have the places as their first axis.
+
+    Parameters
+    ----------
+    scores : array of shape (way, sample, model)
+        The mean over subjects of the similarity with each model.
+    lower : array of shape (way, sample)
+        The mean similarity of a subject with the pool of all others.
+    upper : array of shape (way, sample)
+        The mean similarity of a subject with the pool of all.
     """
 
     scores: Float[np.ndarray, "*place way sample model"]

@@ -52,11 +52,33 @@ class RDMComparison(Protocol):
     citations: ClassVar[tuple[str, ...]]
 
     def compare(self, a: First, b: Second) -> Float[np.ndarray, "a b"]:
-        """Similarity of every RDM of one set with every RDM of another."""
+        """Similarity of every RDM of one set with every RDM of another.
+
+        Parameters
+        ----------
+        a, b : arrays of shape (rdm, pair)
+            Dissimilarities in the order of ``numpy.triu_indices(n, 1)``.
+
+        Returns
+        -------
+        array of shape (a, b)
+            Similarities.
+        """
         ...
 
     def pool(self, rdms: RDMs) -> Float[np.ndarray, " pair"]:
-        """One RDM that stands for all."""
+        """One RDM that stands for all.
+
+        Parameters
+        ----------
+        rdms : array of shape (rdm, pair)
+            Dissimilarities.
+
+        Returns
+        -------
+        array of shape (pair,)
+            The pooled RDM.
+        """
         ...
 
     def resample(
@@ -68,13 +90,49 @@ class RDMComparison(Protocol):
         stimulus: Count,
         multiplicity: Multiplicity,
     ) -> Resampled:
-        """Similarities and ceilings of weighted resamples."""
+        """Similarities and ceilings of weighted resamples.
+
+        Parameters
+        ----------
+        data : array of shape (place, rdm, pair)
+            RDMs of the subjects at each place.
+        models : array of shape (model, pair)
+            RDMs of the models.
+        subject : array of shape (rdm,)
+            Whose RDM it is: a number per subject.
+        stimulus : array of shape (sample, stimulus)
+            How often each stimulus is in a resample.
+        multiplicity : array of shape (sample, variant, rdm)
+            How often each RDM is in it; several variants share the stimuli of the sample.
+
+        Returns
+        -------
+        Resampled
+            Similarity with the models, lower and upper ceilings, per RDM.
+        """
         ...
 
     def permuted(
         self, data: RDMs, models: Models, *, share: Share, orders: Orders
     ) -> Float[np.ndarray, "draw model"]:
-        """Mean similarities with models whose stimuli have exchanged their labels."""
+        """Mean similarities with models whose stimuli have exchanged their labels.
+
+        Parameters
+        ----------
+        data : array of shape (rdm, pair)
+            RDMs of the subjects.
+        models : array of shape (model, pair)
+            RDMs of the models.
+        share : array of shape (rdm,)
+            Weight of each RDM in the mean.
+        orders : array of shape (draw, stimulus)
+            Permutations of the stimuli.
+
+        Returns
+        -------
+        array of shape (draw, model)
+            The mean similarities.
+        """
         ...
 
 

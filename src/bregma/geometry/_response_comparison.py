@@ -35,12 +35,36 @@ class ResponseComparison(Protocol):
         """Whether a rotation of the units of the data changes nothing either."""
 
     def check_stimuli(self, n: int) -> None:
-        """Raise NotIdentifiable where `n` stimuli are too few."""
+        """Refuse too few stimuli.
+
+        Parameters
+        ----------
+        n : int
+            Number of stimuli.
+
+        Raises
+        ------
+        NotIdentifiable
+            Too few; the message says how many are needed.
+        """
 
     def compare(
-        self, x: Num[np.ndarray, "stimulus_x unit_x"], y: Num[np.ndarray, "stimulus_y unit_y"]
+        self, x: Num[np.ndarray, "stimulus unit_x"], y: Num[np.ndarray, "stimulus unit_y"]
     ) -> float:
-        """Score of model `x` for data `y`."""
+        """Score of a model for data.
+
+        Parameters
+        ----------
+        x : array of shape (stimulus, unit_x)
+            Responses of the model.
+        y : array of shape (stimulus, unit_y)
+            Responses of the data.
+
+        Returns
+        -------
+        float
+            The score; larger is more alike.
+        """
 
     def permuted(
         self,
@@ -48,7 +72,22 @@ class ResponseComparison(Protocol):
         ys: Sequence[Any],
         orders: Int[np.ndarray, "draw stimulus"],
     ) -> Float[np.ndarray, "draw subject"]:
-        """Scores of `x` for each of `ys` with its stimuli put into each order."""
+        """Scores of a model for data whose stimuli are put into other orders.
+
+        Parameters
+        ----------
+        x : array of shape (stimulus, unit_x)
+            Responses of the model.
+        ys : sequence of arrays of shape (stimulus, unit)
+            Responses of each subject.
+        orders : array of shape (draw, stimulus)
+            Permutations of the stimuli.
+
+        Returns
+        -------
+        array of shape (draw, subject)
+            The scores.
+        """
 
     def without(
         self,
@@ -56,7 +95,22 @@ class ResponseComparison(Protocol):
         ys: Sequence[Any],
         kept: Bool[np.ndarray, "group stimulus"],
     ) -> Float[np.ndarray, "group subject"]:
-        """Scores of `x` for each of `ys` with some stimuli left out."""
+        """Scores of a model for data with some stimuli left out.
+
+        Parameters
+        ----------
+        x : array of shape (stimulus, unit_x)
+            Responses of the model.
+        ys : sequence of arrays of shape (stimulus, unit)
+            Responses of each subject.
+        kept : array of bool, shape (group, stimulus)
+            Which stimuli stay.
+
+        Returns
+        -------
+        array of shape (group, subject)
+            The scores.
+        """
 
 
 def checked_pair(
