@@ -59,7 +59,7 @@ def test_ids_follow_the_flattened_axes():
 def test_heads_side_by_side():
     layout = layout_of("attn.proj.input", (2, 3, 8), nn.Linear(8, 8), 4)
     assert layout.n_heads == 4
-    assert (layout.positions()["head"].reshape(3, 8)[0] == [0, 0, 1, 1, 2, 2, 3, 3]).all()
+    assert (layout.positions["head"].reshape(3, 8)[0] == [0, 0, 1, 1, 2, 2, 3, 3]).all()
     assert len(layout.find({"head": 1})) == 6
     assert layout_of("attn.proj", (2, 3, 8), None, 4).n_heads is None
     assert layout_of("attn.qkv.input", (2, 3, 8), None, 4).n_heads is None

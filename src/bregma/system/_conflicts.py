@@ -92,7 +92,8 @@ def check_certain_conflict(one: Perturbation, other: Perturbation, layers: list[
     some = [_named(p, mine) for p in (one, other)]
     if all(everything) or (any(everything) and any(some)):
         raise _conflict(one, other, f"units of {layers[0]!r}")
-    if both := [unit for unit in some[0] if unit in some[1]]:
+    there = set(some[1])
+    if both := [unit for unit in some[0] if unit in there]:
         raise _conflict(one, other, repr(both[0]))
 
 

@@ -85,14 +85,9 @@ class Layout:
         ]
         return np.array([f"{self.layer}/" + "/".join(unit) for unit in product(*parts)])
 
+    @cached_property
     def positions(self) -> dict[str, Int[np.ndarray, " unit"]]:
-        """Where each unit lies along each axis, and in which head.
-
-        Returns
-        -------
-        dict of array
-            Name of the axis to one index for each unit.
-        """
+        """Where each unit lies: one index for each of its axes, and in which head."""
         grid = np.indices(self.shape).reshape(len(self.shape), self.n_units)
         columns = dict(zip(self.axes, grid, strict=True))
         columns.setdefault("channel", np.zeros(self.n_units, dtype=int))
@@ -133,12 +128,23 @@ class Layout:
         return index
 
     def owns(self, unit: str) -> bool:
-        """Whether an id is one of this layer (which need not have such a unit)."""
+        """Whether an id is one of this layer, which need not have such a unit.
+
+        Parameters
+        ----------
+        unit : str
+            The id.
+
+        Returns
+        -------
+        bool
+            True where it begins with the name of the layer.
+        """
         rest = unit.removeprefix(self.layer)
         return unit.startswith(self.layer) and re.fullmatch(r"(/[a-z]\d+)*", rest) is not None
 
     def _at(self, where: Mapping[str, Any]) -> Int[np.ndarray, " selected"]:
-        positions = self.positions()
+        positions = self.positions
         keep = np.ones(self.n_units, dtype=bool)
         for name, wanted in where.items():
             if name not in positions:
@@ -162,7 +168,8 @@ class Layout:
         return np.flatnonzero(keep)
 
     def _named(self, unit: str) -> Int[np.ndarray, " selected"]:
-        letters = {letter: axis for axis, letter in LETTERS.items() if axis in self.positions()}
+        known = self.axes if self.n_heads is None else (*self.axes, "head")
+        letters = {LETTERS[axis]: axis for axis in known}
         parts = re.findall(r"/([a-z])(\d+)", unit.removeprefix(self.layer))
         try:
             where = {letters[letter]: int(number) for letter, number in parts}
@@ -262,7 +269,7 @@ def unit_columns(layouts: Iterable[Layout]) -> dict[str, Shaped[np.ndarray, " un
         ``token``, ``head`` and ``frame`` that apply to some layer (NaN in the others).
     """
     layouts = list(layouts)
-    tables = [layout.positions() for layout in layouts]
+    tables = [layout.positions for layout in layouts]
     columns: dict[str, Any] = {
         "unit": np.concatenate([layout.ids for layout in layouts]),
         "layer": np.repeat([lay.layer for lay in layouts], [lay.n_units for lay in layouts]),

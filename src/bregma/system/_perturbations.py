@@ -60,7 +60,7 @@ class Target:
         if values.ndim == 0 or values.shape == self.index.shape:
             return np.broadcast_to(values, self.index.shape)
         channels, which = np.unique(
-            self.layout.positions()["channel"][self.index], return_inverse=True
+            self.layout.positions["channel"][self.index], return_inverse=True
         )
         if values.shape == channels.shape:
             return values[which]
