@@ -7,7 +7,7 @@ import pytest
 
 import bregma
 from bregma.cli import _compare
-from bregma.cli._show import harmless
+from bregma.cli._show import harmless, say, show
 
 HEAVY = ("torch", "numpy", "pandas", "xarray", "scipy", "numba", "plotly", "sklearn", "mne")
 
@@ -108,6 +108,20 @@ def test_text_from_files_cannot_steer_the_terminal(cli):
     ran = cli("read", "\x1b[31mred[bold].npz")
     assert "\x1b" not in ran.err
     assert "[bold]" in ran.err  # and is no markup either
+
+
+def test_what_is_drawn_is_inert(capsys):
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("a\x1b[31mb")
+    table.add_row(Text("c\x9b2Jd"))
+    show(table)
+    say("e\x1b]0;title\x07f\ng")
+    printed = capsys.readouterr().out
+    assert "a\\x1b[31mb" in printed
+    assert "c\\x9b2Jd" in printed
+    assert printed.endswith("e\\x1b]0;title\\x07f\ng\n")
 
 
 def test_a_window_is_two_numbers():

@@ -19,3 +19,14 @@ def test_a_choice_of_arrays(cli, tmp_path):
     assert ran.code == 2
     assert "'a'" in ran.err
     assert cli("read", f"{file}::b").code == 0
+
+
+def test_names_cannot_steer_the_terminal(cli, tmp_path):
+    file = tmp_path / "responses.npz"
+    names = ["\x1b[2J\x1b[31mcat", "[bold]dog[/bold]", "car\u202e"]
+    np.savez(file, rates=np.zeros((3, 2)), image=names)
+    ran = cli("read", file)
+    assert ran.code == 0
+    assert "\x1b" not in ran.out
+    assert "\u202e" not in ran.out
+    assert "[bold]dog[/bold]" in ran.out

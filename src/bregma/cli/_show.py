@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.segment import Segment, Segments
 from rich.text import Text
-
-
-@cache
-def console(stream: str = "stdout") -> Console:
-    """The console of stdout or stderr."""
-    return Console(stderr=stream == "stderr", highlight=False)
 
 
 def harmless(text: object) -> str:
     """The text in one line, without characters that a terminal would obey."""
-    one_line = " ".join(str(text).split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in one_line)
+    return _inert(" ".join(str(text).split()))
+
+
+def _inert(text: str) -> str:
+    """Control characters written out; line ends stay."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def problem(text: str, style: str = "red") -> None:
@@ -29,16 +27,20 @@ def problem(text: str, style: str = "red") -> None:
     Console(stderr=True, highlight=False).print(Text(harmless(text), style=style), soft_wrap=True)
 
 
-def say(text: str | Text = "", style: str = "") -> None:
+def say(text: str = "", style: str = "") -> None:
     """Print a sentence, wrapped to the terminal."""
-    console().print(Text(text, style=style) if isinstance(text, str) else text)
+    Console(highlight=False).print(Text(_inert(text), style=style))
 
 
 def show(renderable: Any) -> None:
-    """Print what rich can draw."""
-    console().print(renderable)
+    """Print what rich can draw, such as tables with names from files."""
+    console = Console(highlight=False)
+    drawn = console.render(renderable)
+    inert = [Segment(_inert(s.text), s.style, s.control) for s in drawn]
+    console.print(Segments(inert), end="")
 
 
 def written(what: str, path: str | Path) -> None:
     """Say where something was written; the path stays in one piece, ready for copying."""
-    console().print(Text.assemble(f"{what}: ", (harmless(path), "bold")), soft_wrap=True)
+    line = Text.assemble(f"{what}: ", (harmless(path), "bold"))
+    Console(highlight=False).print(line, soft_wrap=True)
