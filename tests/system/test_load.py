@@ -313,7 +313,8 @@ def needs(argument):
 
 @pytest.fixture
 def own(tmp_path):
-    file = tmp_path / "my models.py"
+    file = tmp_path / "a@b:c" / "my models.py"
+    file.parent.mkdir()
     file.write_text(OWN)
     return file
 

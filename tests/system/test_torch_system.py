@@ -12,7 +12,7 @@ from torch import nn
 
 from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
 from bregma.recording import Recording, Stimuli, read
-from bregma.system import Ablate, ImageInput, System, TorchSystem
+from bregma.system import Ablate, ImageInput, Patch, System, TorchSystem
 from bregma.system._quiet import bare, private_randomness
 
 
@@ -431,6 +431,12 @@ def test_units_before_and_after_recording(net, images):
     assert system.units.equals(recording.units)
     known = TorchSystem(net, "fc", example=images)
     assert known.units.equals(recording.units)
+    known.record(images, reduce=lambda x: x[:, :1])
+    assert known.units.equals(recording.units)
+    patched = TorchSystem(net, "fc", example=images[:2]).perturb(
+        Patch("fc", recording.select(stimulus=["f", "g"]))
+    )
+    assert patched.units.equals(recording.units)
     assert "TorchSystem('Net', layers=['fc'])" in repr(known)
 
 

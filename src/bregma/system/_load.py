@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,14 @@ def load(spec: str, *, untrained: bool = False, seed: int = 0) -> System:
     >>> load("v1").record(images)
     Recording('v1', 2 presentations of 2 stimuli, 8192 units)
     """
+    own = re.fullmatch(r"(?P<file>.+\.py):(?P<factory>\w+)(@(?P<sites>.*))?", spec)
     name, _, sites = spec.partition("@")
+    sites = own["sites"] or "" if own else sites
     layers = tuple(site.strip() for site in sites.split(",") if site.strip()) or None
     label = f"{spec} (untrained, seed {seed})" if untrained else spec
+    if own:
+        file = Path(own["file"]).expanduser()
+        return _own(file, own["factory"], layers, untrained, seed, spec)
     if name in BUILT_IN:
         return BUILT_IN[name](layers, untrained, seed, label)
     if name.startswith("timm:"):
@@ -81,11 +87,7 @@ def load(spec: str, *, untrained: bool = False, seed: int = 0) -> System:
             name.removeprefix("timm:"), untrained=untrained, seed=seed
         )
         return _images(module, layers or features, label, preprocess)
-    file, colon, factory = name.rpartition(":")
-    if colon and file.endswith(".py"):
-        return _own(Path(file).expanduser(), factory, layers, untrained, seed, spec)
-    known = [*BUILT_IN, "timm:resnet18", "file.py:factory"]
-    raise UnknownName.of("system", name, known)
+    raise UnknownName.of("system", name, [*BUILT_IN, "timm:resnet18", "file.py:factory"])
 
 
 def _pixels(layers: Layers | None, untrained: bool, seed: int, name: str) -> TorchSystem:

@@ -47,7 +47,10 @@ def reseed(seed: int, *names: int) -> None:
     *names : int
         What for, such as the number of a batch.
     """
-    torch.manual_seed(derive(seed, "torch", *names))
+    number = derive(seed, "torch", *names)
+    torch.default_generator.manual_seed(number)  # torch.manual_seed would look for accelerators
+    for generator in torch.cuda.default_generators:
+        generator.manual_seed(number)
     np.random.seed(derive(seed, "numpy", *names) % 2**32)  # noqa: NPY002 - modules may draw there
     random.seed(derive(seed, "python", *names))
 

@@ -125,8 +125,10 @@ class TorchSystem:
                     f"the units of {self.name!r} are not known before it has seen a stimulus: "
                     "record something, or give example= (a stimulus or two)"
                 )
+            plain = copy(self)
+            plain.perturbations = ()  # those may speak of other stimuli than the example
             with undisturbed(self.module, 0):
-                self._layouts = self._run(self.example, 1, None).layouts
+                self._layouts = plain._run(self.example, 1, None).layouts
         columns = unit_columns(self._layouts)
         ids = pd.Index(columns.pop("unit"), name="unit")
         return pd.DataFrame(columns, index=ids)
@@ -193,7 +195,8 @@ class TorchSystem:
             ) as bar,
         ):
             run = self._run(stimuli, batch_size, reduce)
-            self._layouts = run.layouts
+            if self.example is None:
+                self._layouts = run.layouts
             shape = len(stimuli), sum(layout.n_units for layout in run.layouts)
             dtype = torch.empty(0, dtype=run.dtype).numpy().dtype
 
