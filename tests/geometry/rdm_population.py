@@ -56,11 +56,11 @@ class Population:
             for _ in range(n)
         ]
 
-    def runs(self, rng, features, subject):
-        """Noisy patterns of a subject in two runs."""
+    def runs(self, rng, features, subject, n_patterns=1):
+        """Noisy patterns of a subject in two runs, or differences of two patterns."""
         weights, project = subject
         signal = (features * weights) @ project
-        size = self.noise * np.sqrt(self.n_features / N_UNITS)
+        size = self.noise * np.sqrt(n_patterns * self.n_features / N_UNITS)
         return [signal + size * rng.normal(size=signal.shape) for _ in range(2)]
 
     def draw(self, rng, n_stimuli, n_subjects, *, related=True, stimuli=None, subjects=None):
@@ -94,7 +94,7 @@ def truth(
     *,
     over: str = "both",
     n_stimuli: int = 0,
-    n_groups: int = 40,
+    n_groups: int | None = None,
 ) -> np.ndarray:
     """Scores of the models in the population, and the lower ceiling of so many subjects.
 
@@ -104,19 +104,19 @@ def truth(
     """
     rng = np.random.default_rng(7)
     stimuli, subjects = fixed(population, over, n_stimuli, n_subjects)
-    n, out = 250 if stimuli is None else n_stimuli, []
-    n_pairs = n * (n - 1) // 2
-    for _ in range(n_groups if stimuli is None else 25 * n_groups):
-        if "whitened" in comparison.name or stimuli is not None:
+    whitened = "whitened" in comparison.name
+    n = n_stimuli if stimuli is not None else 250 if whitened else 80
+    n_pairs, out = n * (n - 1) // 2, []
+    for _ in range(n_groups or (400 if whitened else 3000) // n_subjects):
+        if whitened or stimuli is not None:
             data, models = population.draw(rng, n, n_subjects, stimuli=stimuli, subjects=subjects)
         else:
-            a, b = (population.features(rng, n_pairs) for _ in range(2))
+            x = population.features(rng, n_pairs) - population.features(rng, n_pairs)
             data = []
             for subject in subjects or population.subjects(rng, n_subjects):
-                both = population.runs(rng, np.concatenate([a, b]), subject)
-                one, two = (run[:n_pairs] - run[n_pairs:] for run in both)
+                one, two = population.runs(rng, x, subject, n_patterns=2)
                 data.append((one * two).sum(-1))
-            data, models = np.stack(data), ((a - b) ** 2 @ population.weights()[1].T).T
+            data, models = np.stack(data), (x**2 @ population.weights()[1].T).T
         got = comparison.resample(
             data[None], models, subject=np.arange(n_subjects),
             stimulus=np.ones((1, n), np.int64), multiplicity=np.ones((1, 1, n_subjects), np.int64),
