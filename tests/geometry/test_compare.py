@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import bregma
-from bregma import Dissimilarity, EvidenceSet, Recording, SpikeTrains, Stimuli, TorchSystem
+from bregma import EvidenceSet, Recording, SpikeTrains, Stimuli, TorchSystem
 from bregma.errors import InvalidArgument, NotIdentifiable, UnknownName
 from bregma.geometry import CKA, SVCCA, EuclideanDistance, RDMRhoA, rdm
 from bregma.system import RecordedSystem
@@ -277,7 +277,11 @@ def test_human_and_monkey_inferotemporal_cortex(shared_data):
     assert human.rdms["subject"].nunique() == 4
     pooled = np.corrcoef(both.values)[0, 1]
     assert pooled == pytest.approx(0.49, abs=0.01)
-    monkey = Dissimilarity(both.values[0], stimuli=both.stimuli, name="monkey IT")
+    alone = bregma.compare(both.select(name="hITvisStim_316vx"), both, n_permutations=99)
+    assert alone.models == ["mIT_674neurons", "hITvisStim_316vx"]  # each RDM is a model
+    assert alone[0].score == pytest.approx(pooled)
+    assert alone[1].score == pytest.approx(1)
+    monkey = both.select(name="mIT_674neurons")
     [found] = bregma.compare(human, monkey, n_bootstrap=500, n_permutations=499)
     assert found.n["subjects"] == 4
     assert found.p_value <= 0.002

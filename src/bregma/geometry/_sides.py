@@ -105,7 +105,16 @@ def _layers(name: str, model: Any, stimuli: Stimuli | None, n_twins: int, seed: 
             Side(f"{name}/{layer}", part, tuple(t[layer] for t in per_twin))
             for layer, part in data.split("layer").items()
         ]
+    if isinstance(data, Dissimilarity) and _is_family(data):
+        return [Side(str(label), data.select(name=label)) for label in data.column("name").tolist()]
     return [Side(name, data, tuple(twins))]
+
+
+def _is_family(rdms: Dissimilarity) -> bool:
+    """Whether the RDMs are different models by name, and not measurements of one."""
+    if rdms.n_rdms == 1 or "name" not in rdms.rdms or "subject" in rdms.rdms:
+        return False
+    return bool(rdms.rdms["name"].is_unique)
 
 
 def _has_weights(system: Any) -> bool:
