@@ -423,6 +423,23 @@ def test_ways_that_depend_on_the_stimuli_are_an_error():
         )
 
 
+def test_reducing_in_place_does_not_reach_the_network(net, images):
+    TorchSystem(net, "stem").record(images, reduce=lambda x: x.zero_())
+    before = TorchSystem(net, "fc").record(images)
+
+    def zero(x):
+        return x.zero_().flatten(1)[:, :1] if x.ndim == 4 else x
+
+    after = TorchSystem(net, ["stem", "fc"]).record(images, reduce=zero)
+    assert (after.select(layer="fc").values == before.values).all()
+
+
+def test_units_that_change_with_the_stimuli_cannot_be_perturbed():
+    system = TorchSystem(Of(lambda x: x[:, : max(1, len(x) - 1)]), ".")
+    with pytest.raises(InvalidArgument, match="cannot be perturbed"):
+        system.perturb(Ablate(".")).record(np.zeros((5, 4), np.float32), batch_size=3)
+
+
 def test_units_before_and_after_recording(net, images):
     system = TorchSystem(net, "fc")
     with pytest.raises(InvalidArgument, match="example="):
@@ -566,6 +583,15 @@ def test_streaming_needs_memory_for_a_few_batches_only(tmp_path):
     assert int(size) == 128
     assert int(grown) < 64  # MiB; a batch is 2 MiB
     assert lazy == "True"
+
+
+def test_streaming_clears_what_runs_with_other_settings_left(net, images, tmp_path):
+    pytest.importorskip("zarr")
+    left = tmp_path / ".net.zarr.parts-0123456789abcdef"
+    left.mkdir()
+    (left / "0.npy").write_bytes(b"half")
+    TorchSystem(net, "fc").record(images, to=tmp_path / "net.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.zarr"]
 
 
 def test_private_randomness_gives_back_all_generators():

@@ -320,7 +320,7 @@ class Run:
 
 
 def _called(reduce: Callable[[torch.Tensor], torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
-    reduced = reduce(tensor)
+    reduced = reduce(tensor.clone())  # it may write to what it is given
     if not isinstance(reduced, torch.Tensor):
         raise InvalidArgument(f"reduce= gives a {type(reduced).__name__}, not a tensor")
     return reduced
@@ -328,6 +328,13 @@ def _called(reduce: Callable[[torch.Tensor], torch.Tensor], tensor: torch.Tensor
 
 def _change(tensor: torch.Tensor, edits: Sequence[_Edit], stimuli: Any) -> torch.Tensor:
     """A new tensor with other activity in the selected units; all other bits stay."""
+    layout = edits[0].layout
+    if tensor.shape != (len(stimuli), *layout.shape):
+        raise InvalidArgument(
+            f"layer {layout.layer!r} gives the shape {tuple(tensor.shape)} for {len(stimuli)} "
+            f"stimuli, and {layout.shape} for each of the first ones: its units are not the same "
+            "for all stimuli and cannot be perturbed; bring all to one size with preprocess="
+        )
     flat = tensor.reshape(len(stimuli), -1).clone()
     added: dict[str, Any] = {}
     for edit in edits:

@@ -83,7 +83,9 @@ def stream(
     )
     with config.set(scheduler="synchronous"):  # one batch in memory at a time
         label(values).save(to)
-    shutil.rmtree(parts)
+    for path in list(to.parent.iterdir()):  # also what earlier runs with other settings left
+        if path.name.startswith(f".{to.name}.parts-"):
+            shutil.rmtree(path, ignore_errors=True)
     written = read(to)
     assert isinstance(written, Recording)
     return written
