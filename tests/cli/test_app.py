@@ -105,6 +105,7 @@ def test_ctrl_c_is_status_130(cli, monkeypatch):
 
 def test_text_from_files_cannot_steer_the_terminal(cli):
     assert harmless("a\x1b[2Jb\r\nc\u202e") == "a\\x1b[2Jb c\\u202e"
+    assert harmless("95\u202f% é 神経") == "95 % é 神経"
     ran = cli("read", "\x1b[31mred[bold].npz")
     assert "\x1b" not in ran.err
     assert "[bold]" in ran.err  # and is no markup either

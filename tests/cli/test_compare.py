@@ -102,3 +102,59 @@ def test_a_part_of_some_rdms(cli, asked, tmp_path):
     path = rdms.save(tmp_path / "rdms.nc")
     cli("compare", path, "--select", "subject=s2")
     assert asked[0][0][0].n_rdms == 2
+
+
+def test_the_whole_way(cli, brain, tmp_path):
+    file = np.load(brain.partition("::")[0])
+    noise = np.random.default_rng(1).normal(size=(12, 24))
+    images, rates = file["image"], file["rates"]
+    np.savez(tmp_path / "models.npz", near=rates + noise, far=noise[::-1], image=images)
+    models = [f"{tmp_path / 'models.npz'}::{name}" for name in ("near", "far")]
+    report, evidence = tmp_path / "out" / "report.html", tmp_path / "evidence.json"
+    ran = cli("compare", brain, *models, "--bootstrap", 50, "--permutations", 100,
+              "--report", report, "--json", evidence)  # fmt: skip
+    assert ran.code == 0, ran.err
+    found = bregma.EvidenceSet.from_json(evidence.read_text())
+    assert found.models == ["near", "far"]
+    assert found["near"].score > found["far"].score
+    assert f"{found['near'].score:.3f}" in ran.out
+    assert "Of 2 models, near comes closest" in ran.out
+    assert ran.out.endswith(f"report: {report}\nevidence: {evidence}\n")
+    assert "near" in report.read_text()
+
+
+def test_nothing_is_written_when_it_fails(cli, brain, asked, tmp_path):
+    report = tmp_path / "report.html"
+    report.write_text("the one before")
+    ran = cli("compare", brain, "v1", "--report", report, "--json", tmp_path / "new.json")
+    assert ran.code == 2
+    assert report.read_text() == "the one before"
+    assert not (tmp_path / "new.json").exists()
+
+
+def test_untrained_networks(cli, brain, asked, tmp_path):
+    np.save(tmp_path / "other.npy", np.zeros((12, 3)))
+    cli("compare", brain, "cnn", tmp_path / "other.npy", "--untrained", "--seed", 4)
+    network, file = asked[0][0][1]
+    assert network.name == "cnn (untrained, seed 4)"
+    assert file == str(tmp_path / "other.npy")
+
+
+def test_events_and_window_go_to_the_reader(cli, monkeypatch):
+    calls = []
+
+    def stub(path, **options):
+        calls.append((path, options))
+        raise InvalidArgument("far enough")
+
+    monkeypatch.setitem(bregma.__dict__, "read", stub)
+    cli("compare", "x.set", "--events", "rt", "--events", "square", "--window=-0.2:0.8")
+    assert calls == [("x.set", {"events": ["rt", "square"], "window": (-0.2, 0.8)})]
+
+
+def test_spike_trains_have_no_part_to_select(cli, monkeypatch):
+    spikes = bregma.SpikeTrains.from_dict({"a": [0.1, 0.2], "b": [0.3]})
+    monkeypatch.setitem(bregma.__dict__, "read", lambda path: spikes)
+    ran = cli("compare", "x.nwb", "--select", "area=V1")
+    assert ran.code == 2
+    assert "not on spike trains" in ran.err

@@ -116,7 +116,9 @@ def test_what_is_shown_is_what_is_run():
     assert "fmt" not in shown
     for step in (steps.take_images, steps.simulate_brain, steps.load_models, steps.ask,
                  steps.ask_nothing, steps.cut, steps.ask_lesions, steps.write):  # fmt: skip
-        compile(steps.code_of(step, images=1, cells=1, repeats=1, draws=1, seed=1), "step", "exec")
+        code = steps.code_of(step, images=96, cells=300, repeats=8, draws=1000, seed=0)
+        compile(code, "step", "exec")
+        assert max(map(len, code.splitlines())) <= 78  # fits into a terminal of 80 columns
 
 
 def test_a_difference_has_a_direction(toured):
@@ -146,3 +148,22 @@ def test_the_command_without_any_extra(tmp_path):
     assert re.search(r"\nreport: bregma-tour.html\n$", done.stdout)
     assert (tmp_path / "bregma-tour.html").stat().st_size > 100_000
     assert "V1 bank comes closest" in done.stdout
+
+
+def test_the_command(cli, monkeypatch, tmp_path):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr(steps.Size.__init__, "__defaults__", (16, 40, 2, 50))
+    report = tmp_path / "tour.html"
+    ran = cli("tour", "--seed", 2, "--report", report, "--open")
+    assert ran.code == 0, ran.err
+    assert ran.out.endswith(f"report: {report}\n")
+    assert all(f"{number}. " in ran.out for number in range(1, 8))
+    assert opened == [report.as_uri()]
+
+
+def test_the_command_says_before_the_work_where_it_cannot_write(cli, tmp_path):
+    ran = cli("tour", "--report", tmp_path)
+    assert ran.code == 2
+    assert "is a folder" in ran.err
+    assert ran.out == ""

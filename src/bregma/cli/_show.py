@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.text import Text
+
+# Control, formatting (right-to-left, zero width), surrogate, private, line and paragraph ends
+_OBEYED = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 
 
 def harmless(text: object) -> str:
@@ -17,8 +21,8 @@ def harmless(text: object) -> str:
 
 
 def _inert(text: str) -> str:
-    """Control characters written out; line ends stay."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    """Control and formatting characters written out; spaces and line ends stay."""
+    return "".join(ascii(c)[1:-1] if category(c) in _OBEYED and c != "\n" else c for c in text)
 
 
 def problem(text: str, style: str = "red") -> None:

@@ -179,7 +179,7 @@ def _tell(title: str, text: str, step: Callable[..., Any], **numbers: object) ->
     show(Rule(title, align="left"))
     say(text)
     code = Syntax(code_of(step, **numbers), "python", background_color="default", word_wrap=True)
-    show(Padding(code, (1, 2)))
+    show(Padding(code, (1, 0, 1, 2)))
 
 
 def _null_table(evidence: EvidenceSet, nothing: EvidenceSet) -> Any:
@@ -211,7 +211,7 @@ def _nothing(nothing: EvidenceSet) -> str:
     mean = sum(e.score for e in nothing) / len(nothing)
     least = nothing.to_frame()["p_fwe"].min()
     return (
-        f"{count} of {len(nothing)} p-values are below 0.05, where {0.05 * len(nothing):.0f} are "
+        f"{count} of {len(nothing)} p-values lie below 0.05, where {0.05 * len(nothing):.0f} are "
         f"expected, and the mean score is {mean:.3f}. Corrected for {len(nothing)} tests the "
         f"smallest is p = {least:.2g}."
     )
@@ -222,12 +222,14 @@ def _lesion(after: EvidenceSet) -> str:
 
     intact, lesion, control = after.models
     d = difference(after, control, lesion)
-    changes = [after[name].score / after[intact].score - 1 for name in (lesion, control)]
+    changes = [
+        round(100 * (after[name].score / after[intact].score - 1)) for name in (lesion, control)
+    ]
     sure = "The difference between the two lesions is"
     p = f"{d.value:.3f}, interval {d.low:.3f} to {d.high:.3f}, corrected p = {d.p:.2g}"
     return (
-        f"Without the units for horizontal stripes the match changes by {changes[0]:+.0%}; without "
-        f"as many units at random by {changes[1]:+.0%}. {sure} {p}."
+        f"Without the units for horizontal stripes the match changes by {changes[0]:+d} %; without "
+        f"as many units at random by {changes[1]:+d} %. {sure} {p}."
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import bregma
 from bregma.datasets import Simulated, sample_images, v1_population
-from bregma.evidence import EvidenceSet, shuffled_labels
+from bregma.evidence import Evidence, EvidenceSet, shuffled_labels
 from bregma.recording import Stimuli
 from bregma.report import Section
 from bregma.run import derive, spawn
@@ -73,12 +73,12 @@ def ask_nothing(
 ) -> EvidenceSet:
     """The same question of brains in which there is nothing to find."""
     answers = {name: model.record(stimuli) for name, model in models.items()}
-    found = []
+    found: list[Evidence] = []
     for i in range(10):
-        empty = shuffled_labels(brain.recording, within="repeat", seed=derive(seed, i))
+        empty = shuffled_labels(brain.recording, seed=derive(seed, i))
         empty = empty.named(f"scrambled {i}")
-        found.append(bregma.compare(empty, answers, n_permutations=draws, seed=seed))
-    nothing = EvidenceSet.join(found)
+        found += bregma.compare(empty, answers, n_permutations=draws, seed=seed)
+    nothing = EvidenceSet(found)
     return nothing
 
 
@@ -90,7 +90,8 @@ def cut(models: dict[str, System], seed: int) -> dict[str, System]:
     n_cut = len(bank.units) * 20 // 32
     some = spawn(seed, "cut").choice(bank.units.index, n_cut, replace=False)
     control = bank.perturb(Ablate("normalised", list(some)))
-    cut = {"intact": bank, "no horizontal": lesion, "as many at random": control}
+    cut = {"intact": bank, "no horizontal": lesion}
+    cut |= {"as many at random": control}
     return cut
 
 
