@@ -223,7 +223,6 @@ class TestSelect:
         assert [p.n_units for p in parts.values()] == [2, 1]
         assert list(make().split("stimulus")) == ["x", "y", "z"]
 
-
     def test_stimuli_in_a_given_order(self):
         r = make()
         part = r.select_stimuli(["z", "x"])
