@@ -31,13 +31,15 @@ from ._noise import (
 Precision = Num[np.ndarray, "row column"]  # (unit, unit): checked where it is used
 
 
-def pairs_of_gram(gram: Float[np.ndarray, "*time n n"]) -> Float[np.ndarray, "*time pair"]:
-    """g_ii + g_jj - 2 g_ij of each pair i < j, in the order of ``numpy.triu_indices``."""
+def pairs_of_gram(
+    gram: Float[np.ndarray, "*time n n"], units: int = 1
+) -> Float[np.ndarray, "*time pair"]:
+    """(g_ii + g_jj - 2 g_ij) / units of each pair i < j, in the order of ``numpy.triu_indices``."""
     n = gram.shape[-1]
     if gram.ndim == 2 and n <= 512:  # few and small: indexing beats a loop over rows
         first, second = _pair_indices(n)
         own = np.diagonal(gram)
-        return own[first] + own[second] - 2 * gram[first, second]
+        return (own[first] + own[second] - 2 * gram[first, second]) / units
     diagonal = np.diagonal(gram, axis1=-2, axis2=-1) / 2
     out = np.empty((*gram.shape[:-2], n * (n - 1) // 2), gram.dtype)
     start = 0
@@ -46,8 +48,16 @@ def pairs_of_gram(gram: Float[np.ndarray, "*time n n"]) -> Float[np.ndarray, "*t
         np.subtract(diagonal[..., i + 1 :], gram[..., i, i + 1 :], out=row)
         row += diagonal[..., i, None]
         start += n - 1 - i
-    out *= 2
+    out *= 2 / units
     return out
+
+
+def upper_triangle(gram: Float[np.ndarray, "*time n n"]) -> Float[np.ndarray, "*time pair"]:
+    """g_ij of each pair i < j, in the order of ``numpy.triu_indices``."""
+    n = gram.shape[-1]
+    if gram.ndim == 2 and n <= 512:
+        return gram[_pair_indices(n)]
+    return np.concatenate([gram[..., i, i + 1 :] for i in range(n - 1)], axis=-1)
 
 
 @lru_cache(maxsize=4)

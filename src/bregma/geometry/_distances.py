@@ -12,7 +12,7 @@ from jaxtyping import Float, Integer, Num
 
 from bregma.errors import InvalidArgument
 
-from ._crossnobis import Precision, crossnobis_distance, pairs_of_gram, whitening
+from ._crossnobis import Precision, crossnobis_distance, pairs_of_gram, upper_triangle, whitening
 from ._noise import (
     NoiseMethod,
     as_floating,
@@ -44,10 +44,8 @@ def euclidean_distance(
     x = as_floating(patterns)
     # The mean pattern drops out of every difference; taken out first, it costs no digits.
     x = x - x.mean(axis=-2, keepdims=True)
-    distances = pairs_of_gram(x @ x.swapaxes(-1, -2))
-    np.maximum(distances, 0, out=distances)  # rounding only
-    distances /= x.shape[-1]
-    return distances
+    distances = pairs_of_gram(x @ x.swapaxes(-1, -2), x.shape[-1])
+    return np.maximum(distances, 0, out=distances)  # rounding only
 
 
 def cosine_distance(
@@ -94,28 +92,26 @@ def correlation_distance(
         A pattern that is the same in every unit has no correlation.
     """
     x = as_floating(patterns)
-    centred = x - x.mean(axis=-1, keepdims=True)
-    # A constant pattern keeps a residue of rounding: it counts as constant, not as a direction.
-    size = np.abs(x).max(axis=-1, keepdims=True)
-    centred[np.abs(centred) <= 4 * np.finfo(x.dtype).eps * size] = 0
-    return _one_minus_cosine(centred, "is the same in every unit")
+    mean = x.mean(axis=-1, keepdims=True)
+    return _one_minus_cosine(x - mean, "is the same in every unit", mean[..., 0])
 
 
-def _one_minus_cosine(x: Any, what: str) -> Any:
+def _one_minus_cosine(x: Any, what: str, offset: Any = 0.0) -> Any:
+    """Of rows that had an offset: what is left of a constant row is its rounding, no direction."""
     norms = np.sqrt(np.einsum("...u,...u->...", x, x))
-    if (norms == 0).any():
-        *time, stimulus = np.argwhere(norms == 0)[0].tolist()
+    rounding = 8 * np.finfo(x.dtype).eps * np.sqrt(x.shape[-1]) * np.abs(offset)
+    if (norms <= rounding).any():
+        flat = norms <= rounding
+        *time, stimulus = np.argwhere(flat)[0].tolist()
         at = f" at time number {time[0]}" if time else ""
         raise InvalidArgument(
-            f"{int((norms == 0).sum())} patterns have no direction (first: stimulus number "
-            f"{stimulus}{at} {what}); leave those stimuli or times out, average over a longer "
-            "window, or use EuclideanDistance()"
+            f"{int(flat.sum())} patterns have no direction (first: stimulus number {stimulus}{at} "
+            f"{what}); leave those stimuli or times out, average over a longer window, or use "
+            "EuclideanDistance()"
         )
     x = x / norms[..., None]
-    distances = pairs_of_gram(x @ x.swapaxes(-1, -2))  # |x - y|^2 = 2 - 2 cos for unit vectors
-    distances *= 0.5
-    np.clip(distances, 0, 2, out=distances)  # rounding only
-    return distances
+    cosine = upper_triangle(x @ x.swapaxes(-1, -2))
+    return np.clip(np.subtract(1, cosine, out=cosine), 0, 2, out=cosine)  # rounding only
 
 
 def mahalanobis_distance(
@@ -179,9 +175,8 @@ def poisson_kl_distance(
         raise InvalidArgument("Poisson rates cannot be negative: use counts, not z-scores")
     x = (x + prior_rate * prior_weight) / (1 + prior_weight)
     gram = x @ np.log(x).swapaxes(-1, -2)
-    distances = pairs_of_gram((gram + gram.swapaxes(-1, -2)) / 2)
-    np.maximum(distances, 0, out=distances)  # rounding only
-    return distances / x.shape[-1]
+    distances = pairs_of_gram((gram + gram.swapaxes(-1, -2)) / 2, x.shape[-1])
+    return np.maximum(distances, 0, out=distances)  # rounding only
 
 
 @runtime_checkable

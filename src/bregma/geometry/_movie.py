@@ -12,7 +12,7 @@ from bregma.recording import Dissimilarity, Recording
 from ._distances import CorrelationDistance, Distance
 from ._rdm import check_same_stimuli, design, parts, shared_columns
 
-BLOCK = 2**25  # numbers in flight: 256 MiB in double precision
+BLOCK = 2**19  # numbers in flight: 4 MiB in double precision stay in the cache
 
 
 def rdm_movie(
