@@ -163,19 +163,15 @@ def embedding(
     reach = 1.12 * float(np.abs(points).max() or 1)
     if pictures is not None:
         size = 2 * reach * 0.075 * room
-        for (x, y), picture in zip(points.tolist(), pictures, strict=True):
-            figure.add_layout_image(
-                source=f"{THUMBNAIL}{picture}",
-                x=x,
-                y=y,
-                xref="x",
-                yref="y",
-                sizex=size,
-                sizey=size,
-                xanchor="center",
-                yanchor="middle",
-                layer="above",
-            )
+        placed = {"xref": "x", "yref": "y", "sizex": size, "sizey": size, "xanchor": "center",
+                  "yanchor": "middle", "layer": "above"}  # fmt: skip
+        # All at once: plotly checks every picture that is there again whenever one is added.
+        figure.update_layout(
+            images=[
+                {"source": f"{THUMBNAIL}{picture}", "x": x, "y": y, **placed}
+                for (x, y), picture in zip(points.tolist(), pictures, strict=True)
+            ]
+        )
     styled_figure(figure, height=330)
     hidden: dict[str, Any] = {"visible": False, "range": [-reach, reach]}
     figure.update_xaxes(**hidden)
