@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import jaxtyping
 import pytest
+
+# A busy machine is no fault of the code: how long an example takes is not tested.
+hypothesis.settings.register_profile("bregma", deadline=None)
+hypothesis.settings.load_profile("bregma")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
