@@ -10,7 +10,7 @@ from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.evidence import bibtex
 from bregma.geometry import _decoding as module
 from bregma.geometry import crossnobis_distance, decode_over_time, residual_covariance
-from bregma.recording import Recording
+from bregma.recording import Recording, read
 
 
 def epochs(seed=0, n=60, times=12, units=5, classes=2, effect=0.0):
@@ -177,19 +177,12 @@ def test_messages_say_what_to_do():
 
 
 def test_real_epochs_of_two_event_types(shared_data):
-    mne = pytest.importorskip("mne", reason="the reader is not installed")
-    raw = mne.io.read_raw_eeglab(shared_data / "eeg" / "eeglab_data.set", preload=True,
-                                 verbose="error")  # fmt: skip
-    raw.filter(0.5, 20, verbose="error")
-    events, ids = mne.events_from_annotations(raw, verbose="error")
-    cut = mne.Epochs(raw, events, {k: ids[k] for k in ("square", "rt")}, -0.2, 0.6,
-                     baseline=None, preload=True, verbose="error")  # fmt: skip
-    names = {ids[k]: k for k in ("square", "rt")}
-    recording = Recording.from_array(
-        cut.get_data(verbose="error").transpose(0, 2, 1) * 1e6,
-        presentation={"event": [names[e] for e in cut.events[:, 2]]},
-        time=cut.times,
-    )
-    found = decode_over_time(recording, "event", window=0.05, n_permutations=39, seed=0)
+    pytest.importorskip("mne", reason="the reader is not installed")
+    recording = read(
+        shared_data / "eeg" / "eeglab_data.set", events=["square", "rt"], window=(-0.2, 0.6),
+        high_pass=0.5, low_pass=20, picks="eeg", outside="drop",
+    )  # fmt: skip
+    found = decode_over_time(recording, window=0.05, n_permutations=39, seed=0)
+    assert found.classes == ("rt", "square")
     assert found.significant.any()
     assert found.score.max() > 0.7

@@ -169,7 +169,7 @@ def test_estimated_noise_never_sees_the_fold_that_it_whitens(rng, missing):
 @pytest.mark.parametrize("planted", [0.0, 0.5])
 def test_crossnobis_is_unbiased(noise, planted):
     rng = np.random.default_rng(11)
-    stimuli, repeats, units, sims = 4, 3, 6, 1500
+    stimuli, repeats, units, sims = 4, 3, 6, 800
     scale = np.linspace(0.5, 2, units)  # noise standard deviation of each unit
     given = np.diag(scale**-2) if noise == "matrix" else noise
     patterns = np.zeros((stimuli, units))

@@ -253,3 +253,23 @@ def test_messages_say_what_to_do():
         infer_responses(CKA(), data, models, halves=[[], []], seed=0)
     with pytest.raises(InvalidArgument, match="subject 0 are the same to every stimulus"):
         infer_responses(CKA(), [data[0].with_values(np.ones((24, 9)))], models, seed=0)
+
+
+def test_early_visual_cortex_is_more_like_pixels_than_like_words(shared_data):
+    with np.load(shared_data / "fmri-objects" / "roi_responses.npz") as stored:
+        names = stored["category"].astype(str)
+        brain = Recording.from_array(
+            stored["betas"], unit={"area": stored["voxel_roi"].astype(str)}, presentation=names
+        )
+        models = [
+            Recording.from_array(stored[name], presentation=names, name=name)
+            for name in ("alexnet_pcs", "word2vec_pcs")
+        ]
+    for comparison in (CKA(), RidgePredictivity()):
+        found = infer_responses(
+            comparison, [brain.select(area="EVC")], models, n_permutations=99, seed=0
+        )
+        v = found.covariance
+        error = np.sqrt(v[0, 0] + v[1, 1] - 2 * v[0, 1])
+        assert found.scores[0] - found.scores[1] > 2 * error
+        assert (found.null[:, 0] < found.scores[0]).all()

@@ -40,24 +40,11 @@ def pairs_of_gram(
         first, second = _pair_indices(n)
         own = np.diagonal(gram)
         return (own[first] + own[second] - 2 * gram[first, second]) / units
-    diagonal = np.diagonal(gram, axis1=-2, axis2=-1) / 2
+    from ._pair_kernel import differences
+
     out = np.empty((*gram.shape[:-2], n * (n - 1) // 2), gram.dtype)
-    start = 0
-    for i in range(n - 1):
-        row = out[..., start : start + n - 1 - i]
-        np.subtract(diagonal[..., i + 1 :], gram[..., i, i + 1 :], out=row)
-        row += diagonal[..., i, None]
-        start += n - 1 - i
-    out *= 2 / units
+    differences(gram.reshape(-1, n, n), gram.dtype.type(1 / units), out.reshape(-1, out.shape[-1]))
     return out
-
-
-def upper_triangle(gram: Float[np.ndarray, "*time n n"]) -> Float[np.ndarray, "*time pair"]:
-    """g_ij of each pair i < j, in the order of ``numpy.triu_indices``."""
-    n = gram.shape[-1]
-    if gram.ndim == 2 and n <= 512:
-        return gram[_pair_indices(n)]
-    return np.concatenate([gram[..., i, i + 1 :] for i in range(n - 1)], axis=-1)
 
 
 @lru_cache(maxsize=4)

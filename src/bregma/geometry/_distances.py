@@ -12,7 +12,7 @@ from jaxtyping import Float, Integer, Num
 
 from bregma.errors import InvalidArgument
 
-from ._crossnobis import Precision, crossnobis_distance, pairs_of_gram, upper_triangle, whitening
+from ._crossnobis import Precision, crossnobis_distance, pairs_of_gram, whitening
 from ._noise import (
     NoiseMethod,
     as_floating,
@@ -68,7 +68,7 @@ def cosine_distance(
     InvalidArgument
         A pattern that is zero everywhere has no direction.
     """
-    return _one_minus_cosine(as_floating(patterns), "is zero in every unit")
+    return _one_minus_cosine(as_floating(patterns).copy(), "is zero in every unit")
 
 
 def correlation_distance(
@@ -97,7 +97,7 @@ def correlation_distance(
 
 
 def _one_minus_cosine(x: Any, what: str, offset: Any = 0.0) -> Any:
-    """Of rows that had an offset: what is left of a constant row is its rounding, no direction."""
+    """Of rows that had an offset (overwritten); a constant row's rounding is no direction."""
     norms = np.sqrt(np.einsum("...u,...u->...", x, x))
     rounding = 8 * np.finfo(x.dtype).eps * np.sqrt(x.shape[-1]) * np.abs(offset)
     if (norms <= rounding).any():
@@ -109,9 +109,9 @@ def _one_minus_cosine(x: Any, what: str, offset: Any = 0.0) -> Any:
             f"{what}); leave those stimuli or times out, average over a longer window, or use "
             "EuclideanDistance()"
         )
-    x = x / norms[..., None]
-    cosine = upper_triangle(x @ x.swapaxes(-1, -2))
-    return np.clip(np.subtract(1, cosine, out=cosine), 0, 2, out=cosine)  # rounding only
+    x *= (1 / norms)[..., None]
+    distances = pairs_of_gram(x @ x.swapaxes(-1, -2), 2)  # |x - y|^2 / 2 of unit vectors
+    return np.clip(distances, 0, 2, out=distances)  # rounding only
 
 
 def mahalanobis_distance(

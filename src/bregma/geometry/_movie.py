@@ -59,13 +59,14 @@ def rdm_movie(
         values = plan.values.swapaxes(0, 1)  # (time, presentation, unit), not copied
         n = len(order)
         size = max(1, BLOCK // (values.shape[1] * values.shape[2] + n * n))
+        rows.append(np.empty((len(times), n * (n - 1) // 2)))
         for first in range(0, len(times), size):
             block = slice(first, first + size)
             frames = values[block] if weights is None else _windowed(values, weights[block])
-            rows.append(distance.pairs(frames, plan.stimulus, plan.fold))
+            rows[-1][block] = distance.pairs(frames, plan.stimulus, plan.fold)
         table += [labels | {"time": float(time)} for time in times]
     return Dissimilarity(
-        np.concatenate(rows),
+        np.concatenate(rows) if by else rows[0],
         stimuli=order,
         rdms=pd.DataFrame(shared_columns(table)),
         measure=distance.name,
