@@ -112,6 +112,7 @@ def rdm(
     --------
     >>> import numpy as np
     >>> from bregma import Recording
+    >>> from bregma.geometry import EuclideanDistance
     >>> rdm(Recording.from_array(np.eye(3)), EuclideanDistance()).values.round(3)
     array([[0.667, 0.667, 0.667]])
     """
