@@ -72,11 +72,13 @@ def main(
     studies: int = 500,
     over: Annotated[str, typer.Option(help="subject, stimulus or both")] = "both",
     null: Annotated[bool, typer.Option(help="also the p-values where nothing corresponds")] = False,
+    same_size: Annotated[
+        bool, typer.Option(help="truth: the mean of studies of this size")
+    ] = False,
 ) -> None:
     """Print the coverage of every 95 % interval and the rate of p <= 0.05 under the null."""
     people, measure = POPULATIONS[population], COMPARISONS[comparison]
     factors = ("subject", "stimulus") if over == "both" else (over,)
-    true = truth(people, measure, subjects, over=over, n_stimuli=stimuli)
     held = dict(zip(("stimuli", "subjects"), fixed(people, over, stimuli, subjects), strict=True))
     start = time.perf_counter()
     found = [
@@ -84,10 +86,15 @@ def main(
                             over=factors, n_permutations=1, n_bootstrap=300, seed=seed)
         for seed in range(studies)
     ]  # fmt: skip
+    seconds = time.perf_counter() - start
+    if same_size:
+        true = np.mean([np.append(f.scores, f.ceiling.lower if f.ceiling else 0) for f in found], 0)
+    else:
+        true = truth(people, measure, subjects, over=over, n_stimuli=stimuli)
     table = Table(
         "test", "covered", "too low", "too high", "dof",
         title=f"{population}, {comparison}: {stimuli} stimuli, {subjects} subjects, over {over}, "
-        f"{studies} studies, {time.perf_counter() - start:.0f} s; truth {true.round(2)}",
+        f"{studies} studies, {seconds:.0f} s; truth {true.round(2)}",
     )  # fmt: skip
     for name, tests in rows(len(found[0].covariance), len(found[0].covariance) > N_MODELS).items():
         z = np.array([[misses(f, true, test) for f in found] for test in tests])

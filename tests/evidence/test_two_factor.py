@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bregma.errors import InvalidArgument, NotIdentifiable
-from bregma.evidence import jackknife_variance
+from bregma.evidence import Ceiling, Inferred, assemble, jackknife_variance
 
 
 def left_out(x):
@@ -107,3 +107,27 @@ def test_what_cannot_be_told_is_refused():
         jackknife_variance(without_stimulus=one)
     with pytest.raises(InvalidArgument, match="without_both"):
         jackknife_variance(without_stimulus=np.ones((3, 2)), without_subject=np.ones((3, 2)))
+
+
+def test_each_test_uses_its_own_degrees_of_freedom():
+    rng = np.random.default_rng(5)
+    raw = {
+        "scores": np.array([0.3, 0.5]),
+        "per_subject": np.zeros((0, 2)),
+        "covariance": np.eye(3) * 0.01,
+        "null": rng.normal(size=(19, 2)),
+        "exchanged": "a stand-in",
+        "n_arrangements": 1e9,
+        "ceiling": Ceiling(0.6, 0.7, "reliability", "a stand-in"),
+    }
+    dof = np.array([[4.0, 6.0, 8.0], [6.0, 5.0, 9.0], [8.0, 9.0, 7.0]])
+    found = assemble(Inferred(**raw, dof=dof), brain="b", models=["x", "y"], method="m",
+                     settings={}, seed=0)  # fmt: skip
+    assert "4 degrees" in found["x"].interval.kind
+    assert "7 degrees" in found["x"].ceiling.interval.kind
+    assert found.pairwise["dof"].tolist() == [6.0]
+    assert sorted(found.against_ceiling["dof"]) == [8.0, 9.0]
+    with pytest.raises(InvalidArgument, match=r"shape \(2, 2\)"):
+        Inferred(**raw, dof=np.ones((2, 2)))
+    with pytest.raises(NotIdentifiable, match="0.5 degrees of freedom"):
+        Inferred(**raw, dof=np.full((3, 3), 0.5))

@@ -65,7 +65,7 @@ class Inferred:
     scores: Float[np.ndarray, " model"]
     per_subject: Float[np.ndarray, "subject model"]
     covariance: Float[np.ndarray, "joint joint"]
-    dof: float | int | Float[np.ndarray, "joint joint"]
+    dof: float | int | Float[np.ndarray, "joint_dof joint_dof"]
     null: Float[np.ndarray, "permutation model"]
     exchanged: str
     n_arrangements: float | int
