@@ -1,4 +1,5 @@
 from . import datasets as datasets
+from . import dynamics as dynamics
 from . import errors as errors
 from . import evidence as evidence
 from . import geometry as geometry

@@ -10,6 +10,7 @@ __all__ = [
     "BregmaError",
     "CannotPerturb",
     "InvalidArgument",
+    "InvalidEquation",
     "InvalidRecording",
     "MissingExtra",
     "ModelUnavailable",
@@ -17,6 +18,7 @@ __all__ = [
     "PerturbationConflict",
     "UnknownName",
     "UnreadableRecording",
+    "UnstableSimulation",
     "nearest",
 ]
 
@@ -52,6 +54,33 @@ class InvalidRecording(BregmaError, ValueError):
 
 class InvalidArgument(BregmaError, ValueError):
     """An argument outside what the function allows."""
+
+
+class InvalidEquation(InvalidArgument):
+    """Text of a neuron or synapse that has no meaning; the message points at the place.
+
+    Parameters
+    ----------
+    reason : str
+        What was wrong and what was expected.
+    line : str
+        The line of text.
+    number : int
+        Which line it is, from 1.
+    column, width : int
+        Where in the line, from 0, and how wide.
+    """
+
+    def __init__(
+        self, reason: str, *, line: str = "", number: int = 1, column: int = 0, width: int = 1
+    ) -> None:
+        self.reason, self.line, self.number, self.column = reason, line, number, column
+        below = " " * column + "^" * max(1, min(width, len(line) - column))
+        super().__init__(f"{reason}\n  line {number}: {line}\n  {' ' * len(f'line {number}: ')}{below}")
+
+
+class UnstableSimulation(BregmaError, ArithmeticError):
+    """A state became NaN or infinite, or the time step is too long for the equations."""
 
 
 class NotIdentifiable(BregmaError, ValueError):
