@@ -39,6 +39,9 @@ def test_conditions_are_told_apart_when_they_differ(cli, epochs, tmp_path, dista
     assert "Telling face and house apart over time" in page
     assert "maris2007nonparametric" in page
     assert 'id="scores"' not in page
+    assert f"<td>{found['method']}</td>" in page  # its full name, among the settings
+    assert "<th>p (corrected)</th>" in page
+    assert page.count("<td>0.7</td>") == 1  # a row for every time
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 from chromium import dom
 from example_report import EIGHT, course, evidence, lesion, pictures, rdms, write_cases
-from jaxtyping import TypeCheckError
 
 from bregma.errors import InvalidArgument
 from bregma.evidence import EvidenceSet
@@ -152,9 +151,10 @@ def test_stimuli_that_are_no_pictures_or_lack_some_are_points(tmp_path, eight):
 def test_equal_rdms_and_flat_rdms_are_drawn(tmp_path, eight):
     flat = Dissimilarity(np.zeros(3), name="flat")
     two = Dissimilarity(np.ones(1), name="two stimuli")
-    html(eight, path=tmp_path / "r.html", rdms=[flat])
-    html(eight, path=tmp_path / "s.html", rdms=[two])
-    assert "NaN" not in json.dumps(data_of(tmp_path / "r.html"))
+    for rdm in (flat, two):
+        figures = data_of(html(eight, path=tmp_path / "r.html", rdms=[rdm]))["figures"]
+        assert len(figures) == 4  # scores, nulls, the map and the points
+        assert "NaN" not in json.dumps(figures)
 
 
 def test_unnamed_stimuli_and_other_objects_have_labels():
@@ -181,25 +181,31 @@ def test_no_subjects_no_table_of_subjects(tmp_path, eight):
 
 
 def test_many_categories_are_not_crammed_in(tmp_path, eight):
-    categories = {f"s{i}": f"kind {i}" for i in range(20)}  # four stimuli are "other"
-    path = html(eight, path=tmp_path / "r.html", rdms=rdms(["a"]), categories=categories)
-    assert "ordered by category" in text_of(path)
+    for n_kinds, named in ((2, True), (20, False)):
+        categories = {f"s{i}": f"kind {i % n_kinds}" for i in range(24)}
+        path = html(eight, path=tmp_path / "r.html", rdms=rdms(["a"]), categories=categories)
+        assert "ordered by category" in text_of(path)
+        (drawn,) = [f for f in data_of(path)["figures"] if f["data"][0]["type"] == "heatmap"]
+        assert ("ticktext" in drawn["layout"]["yaxis"]) == named
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"times": np.array([0.0, np.nan])},
+        {"scores": {}},
         {"scores": {"a": np.zeros(3)}},
         {"scores": {"a": np.array([0.0, np.inf])}},
         {"band": np.zeros((2, 3)), "band_says": "x"},
         {"band": np.zeros((2, 2))},
+        {"above": np.ones(3, bool)},
     ],
 )
+@pytest.mark.usefixtures("unchecked_types")
 def test_a_time_course_is_complete(change):
     parts = {"title": "t", "times": np.arange(2.0), "scores": {"a": np.zeros(2)}, "measure": "m"}
     TimeCourse(**parts)
-    with pytest.raises((InvalidArgument, TypeCheckError)):
+    with pytest.raises(InvalidArgument):
         TimeCourse(**{**parts, **change})
 
 
@@ -213,6 +219,17 @@ def test_a_time_course_may_be_plain(tmp_path, eight):
     )
     path = html(eight, path=tmp_path / "r.html", timecourses=[plain])
     assert "time (s)" in json.dumps(data_of(path))
+
+
+def test_the_tables_are_in_the_order_of_the_figures(tmp_path, eight):
+    text = text_of(html(eight, path=tmp_path / "r.html"))
+    rows = re.findall(r'class="text">[^<]+</td><td>(\d\.\d{3})', text[text.index('id="numbers"') :])
+    assert rows[:8] == sorted(rows[:8], reverse=True)
+    assert rows[0] == "0.490"
+
+
+def test_bars_say_what_they_measure(tmp_path, eight):
+    assert lesion().axis in text_of(html(eight, path=tmp_path / "r.html", sections=[lesion()]))
 
 
 def test_bars_are_complete():

@@ -12,6 +12,7 @@ from bregma.geometry import Decoding
 from ._figures import time_course
 from ._html import page, software
 from ._parts import TimeCourse
+from ._tables import counted, number, p_value, setting
 
 
 def decoding_html(decoding: Decoding, *, path: str | Path, title: str = "") -> Path:
@@ -32,15 +33,12 @@ def decoding_html(decoding: Decoding, *, path: str | Path, title: str = "") -> P
         The file.
     """
     course = as_time_course(decoding)
-    counted = {f"n, {what}": f"{count:,}" for what, count in decoding.n.items()}
-    rows: dict[str, Any] = {
+    rows = {
+        **{key: setting(value) for key, value in decoding.settings.items()},
         "method": decoding.method,
-        **counted,
+        **counted(decoding.n),
         "null": decoding.exchanged,
         "seed": str(decoding.seed),
-        **{
-            key: "none" if value is None else str(value) for key, value in decoding.settings.items()
-        },
     }
     context: dict[str, Any] = {
         "title": title or course.title,
@@ -52,12 +50,29 @@ def decoding_html(decoding: Decoding, *, path: str | Path, title: str = "") -> P
         "geometry": None,
         "timecourses": [(course, 0)],
         "sections": [],
-        "numbers": None,
+        "numbers": _times_table(decoding),
+        "subjects": None,
         "settings": [{"questions": [course.title], "rows": rows}],
         "software": software(),
         "bibtex": bibtex(decoding.citations),
     }
     return atomic_write_text(path, page(context, [time_course(course)], []))
+
+
+def _times_table(decoding: Decoding) -> dict[str, Any]:
+    """The numbers at every time."""
+    columns = ["time (s)", "score", "band of chance", "p", "p (corrected)"]
+    rows = [
+        [
+            number(r.time, ".4g"),
+            number(r.score),
+            f"{number(r.low)} to {number(r.high)}",
+            p_value(r.p_pointwise),
+            p_value(r.p_value),
+        ]
+        for r in decoding.to_frame().itertuples()
+    ]
+    return {"columns": columns, "rows": rows, "texts": 0}
 
 
 def as_time_course(decoding: Decoding) -> TimeCourse:

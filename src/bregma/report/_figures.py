@@ -206,12 +206,12 @@ def time_course(course: TimeCourse) -> go.Figure:
             y=values,
             mode="lines",
             line={"color": PALETTE[i % len(PALETTE)], "width": 2},
-            name=figure_label(name),
+            name=figure_label(name, 60),
             hovertemplate="%{x:.3f} s: %{y:.3f}<extra></extra>",
         )
     if course.above is not None and course.above.any():
-        lowest = min(float(v.min()) for v in [*course.scores.values(), course.times * 0 + np.inf])
-        bottom = min(lowest, lowest if course.band is None else float(course.band.min()))
+        drawn = [*course.scores.values(), *([] if course.band is None else [course.band])]
+        bottom = min(float(values.min()) for values in drawn)
         figure.add_scatter(
             x=course.times,
             y=[bottom if above else None for above in course.above],
@@ -228,8 +228,8 @@ def time_course(course: TimeCourse) -> go.Figure:
     )
 
 
-def bars(table: pd.DataFrame, axis: str) -> go.Figure:
-    """Horizontal bars with intervals."""
+def bars(table: pd.DataFrame) -> go.Figure:
+    """Horizontal bars with intervals; what they measure is text of the page, which can wrap."""
     figure = go.Figure(
         go.Bar(
             x=table["value"],
@@ -246,14 +246,14 @@ def bars(table: pd.DataFrame, axis: str) -> go.Figure:
                 "width": 4,
             },
             text=[
-                f"{figure_label(r.name_, 60)}: {r.value:.3f} ({r.low:.3f} to {r.high:.3f})"
-                for r in table.rename(columns={"name": "name_"}).itertuples()
+                f"{figure_label(r.name, 60)}: {r.value:.3f} ({r.low:.3f} to {r.high:.3f})"
+                for r in table.itertuples()
             ],
             textposition="none",
             hovertemplate="%{text}<extra></extra>",
         )
     )
-    styled_figure(figure, height=90 + 36 * len(table), x=html.escape(axis, quote=False))
+    styled_figure(figure, height=70 + 36 * len(table))
     figure.update_yaxes(
         tickvals=list(range(len(table))),
         ticktext=[figure_label(name) for name in table["name"]],

@@ -62,8 +62,7 @@ def geometry_section(
         "maps": maps,
         "n_shown": len(order),
         "n_stimuli": len(shown),
-        "has_pictures": pictures is not None,
-        "categories": None if kinds is None else len(set(kinds)),
+        "by_category": kinds is not None,
         "thumbnails": [] if pictures is None else pictures[1],
     }
 

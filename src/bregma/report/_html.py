@@ -29,8 +29,10 @@ from ._geometry import geometry_section
 from ._parts import Section, TimeCourse
 from ._summary import summary
 from ._tables import (
+    best_first,
     ceiling_table,
     count,
+    listed,
     numbers_table,
     pair_list,
     pair_tables,
@@ -95,13 +97,12 @@ def html(
 
     first, shown = evidences[0], evidences
     if len(evidences.brains) == 1:  # best on top; several brains keep one order of the models
-        shown = EvidenceSet(sorted(evidences, key=lambda e: e.score, reverse=True))
+        shown = EvidenceSet(best_first(evidences))
     geometry = geometry_section(rdms, stimuli, categories, place)
     context: dict[str, Any] = {
-        "title": title or f"{_listed(evidences.models)} compared with {_listed(evidences.brains)}",
+        "title": title
+        or f"{listed(evidences.models, 4)} compared with {listed(evidences.brains, 4)}",
         "method": first.method,
-        "brains": evidences.brains,
-        "models": evidences.models,
         "level": f"{100 * first.interval.level:.0f} %",
         "summary": summary(evidences),
         "scores": place(shown.plot()),
@@ -118,11 +119,10 @@ def html(
         "geometry": geometry,
         "timecourses": [(c, place(time_course(c))) for c in timecourses],
         "sections": [
-            (s, None if s.bars is None else place(bars(s.bars, s.axis)), _rows(s.table))
-            for s in sections
+            (s, None if s.bars is None else place(bars(s.bars)), _rows(s.table)) for s in sections
         ],
-        "numbers": numbers_table(evidences),
-        "subjects": subject_table(evidences),
+        "numbers": numbers_table(shown),
+        "subjects": subject_table(shown),
         "settings": settings_of(evidences),
         "software": software(),
         "bibtex": evidences.cite(),
@@ -170,19 +170,13 @@ def _legend(figure: go.Figure) -> list[dict[str, str]]:
     for trace in figure.data:
         if trace.showlegend is False or not trace.name:
             continue
-        marker = (
-            trace.marker.color if "markers" in (getattr(trace, "mode", "") or "markers") else None
-        )
-        colour = getattr(trace, "fillcolor", None) or marker or trace.line.color
-        edge = trace.marker.line.color or colour if marker else colour
-        shape = "dot" if marker and trace.type == "scatter" else "bar"
+        shape = "dot" if trace.type == "scatter" and "markers" in trace.mode else "bar"
+        if trace.type == "scatter" and trace.mode == "lines":
+            colour = edge = trace.fillcolor or trace.line.color
+        else:
+            colour, edge = trace.marker.color, trace.marker.line.color or trace.marker.color
         entries.append(
-            {
-                "name": unescape(trace.name),
-                "colour": colour,
-                "edge": edge,
-                "shape": shape,
-            }
+            {"name": unescape(trace.name), "colour": colour, "edge": edge, "shape": shape}
         )
     return entries
 
@@ -197,10 +191,6 @@ def _sha256(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
 def _rows(table: pd.DataFrame | None) -> dict[str, Any] | None:
     if table is None:
         return None
@@ -208,7 +198,7 @@ def _rows(table: pd.DataFrame | None) -> dict[str, Any] | None:
         [f"{v:.4g}" if isinstance(v, float) else str(v) for v in row]
         for row in table.itertuples(index=False)
     ]
-    return {"columns": [str(c) for c in table.columns], "rows": rows}
+    return {"columns": [str(c) for c in table.columns], "rows": rows, "texts": 1}
 
 
 def _arrangements(evidences: EvidenceSet) -> str:

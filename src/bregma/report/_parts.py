@@ -25,7 +25,7 @@ class TimeCourse:
     times : array of shape (time,)
         In seconds.
     scores : mapping of str to array of shape (time,)
-        One line per name.
+        One line per name; one at least.
     measure : str
         Label of the vertical axis, with its unit.
     band : array of shape (2, time), optional
@@ -42,7 +42,7 @@ class TimeCourse:
     Raises
     ------
     InvalidArgument
-        When shapes differ, numbers are not finite, or a band has no explanation.
+        When there is no line, shapes differ, numbers are not finite, or a band has no explanation.
     """
 
     title: str
@@ -56,7 +56,10 @@ class TimeCourse:
     text: str = ""
 
     def __post_init__(self) -> None:
-        for name, values in {"times": self.times, "band": self.band, **self.scores}.items():
+        if not self.scores:
+            raise InvalidArgument(f"the time course {self.title!r} needs scores: one line or more")
+        beside = {"times": self.times, "band": self.band, "above": self.above}
+        for name, values in [*beside.items(), *self.scores.items()]:
             if values is None:
                 continue
             if values.shape[-1] != self.times.size or not np.isfinite(values).all():

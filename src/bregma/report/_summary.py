@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bregma.evidence import Evidence, EvidenceSet
 
-from ._tables import number, p_value
+from ._tables import best_first, listed, number, p_value, seen_from, sure
+
+SPACE = "\N{NO-BREAK SPACE}"  # a number stays with its sign
 
 
 def summary(evidences: EvidenceSet) -> list[str]:
@@ -29,26 +31,12 @@ def summary(evidences: EvidenceSet) -> list[str]:
 def p_words(p: float) -> str:
     """A p-value in a sentence."""
     text = p_value(p)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
+    return (f"p {text}" if text.startswith("<") else f"p = {text}").replace(" ", SPACE)
 
 
 def percent(share: float) -> str:
     """A share in a sentence."""
-    return number(100 * share, ".0f") + "\N{NO-BREAK SPACE}%"
-
-
-def _ranked(part: EvidenceSet) -> list[Evidence]:
-    return sorted(part, key=lambda e: e.score, reverse=True)
-
-
-def _alpha(evidences: EvidenceSet) -> float:
-    return 1 - evidences[0].interval.level
-
-
-def _listed(names: list[str], most: int = 6) -> str:
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+    return f"{number(100 * share, '.0f')}{SPACE}%"
 
 
 def _corrected(evidences: EvidenceSet) -> dict[tuple[str, str], float]:
@@ -66,13 +54,13 @@ def _one_brain(evidences: EvidenceSet) -> list[str]:
 
 
 def _best(part: EvidenceSet, family: EvidenceSet) -> str:
-    e = _ranked(part)[0]
+    e = best_first(part)[0]
     p = _corrected(family)[e.brain, e.model]
     many = len(family) > 1
     how = f"{p_words(p)}{f', corrected for {len(family)} tests' if many else ''}"
     real = (
         f"That is more than chance gives ({how})."
-        if p <= _alpha(family) + 1e-12
+        if sure(p, family)
         else f"That is within what chance gives ({how})."
     )
     who = (
@@ -91,13 +79,12 @@ def _lead(part: EvidenceSet) -> tuple[Evidence, float, float, float, float] | No
     """The second best model, and by how much the best leads it: difference, low, high, p (FDR)."""
     if len(part) < 2 or part.pairwise.empty:
         return None
-    best, second = _ranked(part)[:2]
+    best, second = best_first(part)[:2]
     names = {best.model, second.model}
     rows = part.pairwise.to_dict("records")
     row = next(r for r in rows if {r["model_a"], r["model_b"]} == names)
-    sign = 1 if row["model_a"] == best.model else -1
-    low, high = sorted((sign * row["low"], sign * row["high"]))
-    return second, sign * row["difference"], low, high, row["p_fdr"]
+    ahead = seen_from(row, best.model)
+    return second, ahead["difference"], ahead["low"], ahead["high"], ahead["p_fdr"]
 
 
 def _next(part: EvidenceSet) -> str:
@@ -110,7 +97,7 @@ def _next(part: EvidenceSet) -> str:
         f"by {number(difference)} (interval {number(low)} to {number(high)}, "
         f"{p_words(p)} after FDR correction)"
     )
-    if p <= _alpha(part) + 1e-12:
+    if sure(p, part):
         return f"It is ahead of the next best, {second.model}, {how}."
     return (
         f"It leads the next best, {second.model}, only {how}: these data do not tell the two apart."
@@ -119,23 +106,23 @@ def _next(part: EvidenceSet) -> str:
 
 def _in_brief(part: EvidenceSet, family: EvidenceSet) -> str:
     """One brain part of several, in one sentence."""
-    e, lead = _ranked(part)[0], _lead(part)
+    e, lead = best_first(part)[0], _lead(part)
     told = [f"{e.brain}: {e.model} scores {number(e.score)}"]
     p = _corrected(family)[e.brain, e.model]
-    chance = "above chance" if p <= _alpha(family) + 1e-12 else "not told from chance"
+    chance = "above chance" if sure(p, family) else "not told from chance"
     told.append(f"{chance} ({p_words(p)}, corrected for {len(family)} tests)")
     if e.normalised is not None:
         told.append(f"{percent(e.normalised)} of the lower ceiling")
     if lead is not None:
         second, difference, _low, _high, p = lead
-        verb = "ahead of" if p <= _alpha(part) + 1e-12 else "not told from"
+        verb = "ahead of" if sure(p, part) else "not told from"
         told.append(f"{verb} {second.model} (by {number(difference)}, {p_words(p)}, FDR)")
     return ", ".join(told) + "."
 
 
 def _share(part: EvidenceSet) -> str:
     """How far is the best model from the ceiling?"""
-    e = _ranked(part)[0]
+    e = best_first(part)[0]
     if e.ceiling is None:
         return ""
     bounds = (
@@ -153,7 +140,7 @@ def _share(part: EvidenceSet) -> str:
     if len(rows):
         row = rows.iloc[0]
         p = p_words(row["p_fdr"])
-        if row["p_fdr"] > _alpha(part) + 1e-12:
+        if not sure(row["p_fdr"], part):
             return f"{bounds} {reached}; these data do not tell it from the bound ({p})."
         side = "short of it" if row["difference"] < 0 else "beyond it"
         return f"{bounds} {reached} and is {side} ({p}, FDR)."
@@ -163,22 +150,22 @@ def _share(part: EvidenceSet) -> str:
 def _above_chance(evidences: EvidenceSet) -> str:
     if len(evidences) < 2:
         return ""
-    p, alpha = _corrected(evidences), _alpha(evidences) + 1e-12
-    above = [e.model for e in evidences if p[e.brain, e.model] <= alpha]
-    below = [e.model for e in evidences if p[e.brain, e.model] > alpha]
+    p = _corrected(evidences)
+    above = [e.model for e in evidences if sure(p[e.brain, e.model], evidences)]
+    below = [e.model for e in evidences if e.model not in above]
     if not below:
-        return f"All {len(above)} models score above chance."
+        return f"{'Both' if len(above) == 2 else f'All {len(above)}'} models score above chance."
     if not above:
         return "No model scores above chance."
-    return f"Above chance: {_listed(above)}. Not told from chance: {_listed(below)}."
+    return f"Above chance: {listed(above)}. Not told from chance: {listed(below)}."
 
 
 def _over_brains(evidences: EvidenceSet) -> str:
     wins: dict[str, list[str]] = {}
     for brain in evidences.brains:
-        wins.setdefault(_ranked(evidences.of_brain(brain))[0].model, []).append(brain)
+        wins.setdefault(best_first(evidences.of_brain(brain))[0].model, []).append(brain)
     parts = [
-        f"{model} in {_listed(brains)}"
+        f"{model} in {listed(brains)}"
         for model, brains in sorted(wins.items(), key=lambda item: -len(item[1]))
     ]
     return f"The closest model, brain part by brain part: {'; '.join(parts)}."
@@ -203,7 +190,7 @@ def _twins(evidences: EvidenceSet) -> list[str]:
             )
     for n, names in above.items():
         whose = "scores above all {} of its" if len(names) == 1 else "score above all {} of their"
-        out.append(f"{_listed(names)} {whose.format(n)} null systems.")
+        out.append(f"{listed(names)} {whose.format(n)} null systems.")
     return out
 
 
@@ -216,10 +203,10 @@ def _impossible(evidences: EvidenceSet) -> list[str]:
     out = []
     for reason, brains in reasons.items():
         some = list(dict.fromkeys(brains))
-        named = f" for {_listed(some)}" if len(some) < len(evidences.brains) else ""
+        named = f" for {listed(some)}" if len(some) < len(evidences.brains) else ""
         out.append(f"Not possible here{named}: a score relative to a noise ceiling ({reason}).")
     weakest = {e.system_null.values.size for e in evidences if e.system_null}
-    alpha = _alpha(evidences)
+    alpha = 1 - evidences[0].interval.level
     if weakest and 1 / (1 + min(weakest)) > alpha:
         out.append(
             f"Not possible here: a test against null systems at the {percent(alpha)} level; with "

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from bregma.evidence import EvidenceSet
+from bregma.evidence import Evidence, EvidenceSet
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -31,6 +31,31 @@ def p_value(value: Any) -> str:
     if pd.isna(value):
         return "–"
     return "< 0.0001" if value < 1e-4 else f"{float(value):.2g}"
+
+
+def sure(p: float, evidences: EvidenceSet) -> bool:
+    """Whether a p-value reaches the level of the report (where 1 - 0.95 is a little over 0.05)."""
+    return bool(p <= 1 - evidences[0].interval.level + 1e-12)
+
+
+def best_first(evidences: Iterable[Evidence]) -> list[Evidence]:
+    """The evidence in the order of its scores."""
+    return sorted(evidences, key=lambda e: e.score, reverse=True)
+
+
+def seen_from(row: Mapping[Any, Any], model: str) -> dict[str, Any]:
+    """A row of a table of pairs as `model` minus the other one."""
+    if row["model_a"] == model:
+        return {**row}
+    turned = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+    return {**row, "model_a": model, "model_b": row["model_a"], **turned}
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Names in a sentence."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def count(value: float) -> str:
@@ -154,21 +179,21 @@ def pair_tables(evidences: EvidenceSet) -> list[dict[str, Any]]:
         part = evidences.of_brain(brain)
         if part.pairwise.empty:
             continue
-        models = [e.model for e in sorted(part, key=lambda e: e.score, reverse=True)]
-        alpha = 1 - part[0].interval.level + 1e-12
+        models = [e.model for e in best_first(part)]
         cells: dict[tuple[str, str], dict[str, Any]] = {}
         reach = float(part.pairwise["difference"].abs().max()) or 1.0
-        for r in part.pairwise.to_dict("records"):
-            for a, b, sign in ((r["model_a"], r["model_b"], 1), (r["model_b"], r["model_a"], -1)):
-                low, high = sorted((sign * r["low"], sign * r["high"]))
-                cells[a, b] = {
-                    "difference": number(sign * r["difference"], "+.3f"),
+        for pair in part.pairwise.to_dict("records"):
+            for a in (pair["model_a"], pair["model_b"]):
+                r = seen_from(pair, a)
+                ends = f"{number(r['low'], '+.3f')} to {number(r['high'], '+.3f')}"
+                cells[a, r["model_b"]] = {
+                    "difference": number(r["difference"], "+.3f"),
                     "p": p_value(r["p_fdr"]),
-                    "sure": r["p_fdr"] <= alpha,
-                    "better": sign * r["difference"] > 0,
+                    "sure": sure(r["p_fdr"], part),
+                    "better": r["difference"] > 0,
                     "shade": round(0.06 + 0.5 * abs(r["difference"]) / reach, 3),
-                    "title": f"{a} minus {b}: {number(low, '+.3f')} to {number(high, '+.3f')}, "
-                    f"p {p_value(r['p'])}, FWE-corrected {p_value(r['p_fwe'])}",
+                    "title": f"{a} minus {r['model_b']}: {ends}, p {p_value(r['p'])}, "
+                    f"FWE-corrected {p_value(r['p_fwe'])}",
                 }
         grid = [[cells.get((a, b)) for b in models] for a in models]
         out.append({"brain": brain, "models": models, "rows": list(zip(models, grid, strict=True))})
@@ -181,12 +206,12 @@ def settings_of(evidences: EvidenceSet) -> list[dict[str, Any]]:
     for e in evidences:
         rows = {
             "method": e.method,
-            **{f"n, {what}": f"{count:,}" for what, count in e.n.items()},
+            **counted(e.n),
             "seed": "none" if e.seed is None else str(e.seed),
             "level": f"{e.interval.level:g}",
             "null": e.null.exchanged,
             "ceiling": f"{e.ceiling.kind}: {e.ceiling.formula}" if e.ceiling else "none",
-            **{k: _setting(v) for k, v in e.settings.items()},
+            **{k: setting(v) for k, v in e.settings.items()},
         }
         new = {"rows": rows, "questions": [], "intervals": {}}
         group = groups.setdefault(json.dumps(rows), new)
@@ -199,7 +224,13 @@ def settings_of(evidences: EvidenceSet) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
-def _setting(value: Any) -> str:
+def counted(n: Mapping[str, int]) -> dict[str, str]:
+    """How many of what there were."""
+    return {f"n, {what}": f"{how_many:,}" for what, how_many in n.items()}
+
+
+def setting(value: Any) -> str:
+    """What was chosen, as text."""
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value)
