@@ -12,16 +12,17 @@ from numba import njit
 
 from bregma.errors import InvalidArgument
 
-from ._response_comparison import checked_pair, enough_stimuli
+from ._response_comparison import ResponseComparison, checked_pair, enough_stimuli
 
 
 @dataclass(frozen=True)
-class CKA:
+class CKA(ResponseComparison):
     """Centred kernel alignment.
 
     With K and L the kernels of both sides, HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)). Debiased, each
     HSIC is the unbiased estimator of Song et al. (2012), so that independent data score 0 on
-    average however many units there are; otherwise few stimuli and many units score near 1.
+    average (some of them below) however many units there are; otherwise few stimuli and many units
+    score near 1. Debiased, it needs 4 stimuli, else 3.
 
     Parameters
     ----------
@@ -59,47 +60,18 @@ class CKA:
 
     @property
     def name(self) -> str:
-        """What is computed, in words."""
         return f"{'debiased ' if self.debiased else ''}{self.kernel} CKA"
 
     @property
     def citations(self) -> tuple[str, ...]:
-        """Keys of its sources."""
         return ("kornblith2019cka", *(("murphy2024debiasedcka",) if self.debiased else ()))
 
     def check_stimuli(self, n: int) -> None:
-        """Raise NotIdentifiable where there are too few stimuli.
-
-        Parameters
-        ----------
-        n : int
-            Number of stimuli.
-        """
         enough_stimuli(n, 4 if self.debiased else 3, self.name)
 
     def compare(
         self, x: Num[np.ndarray, "stimulus_x unit_x"], y: Num[np.ndarray, "stimulus_y unit_y"]
     ) -> float:
-        """Alignment of two response matrices.
-
-        Parameters
-        ----------
-        x, y : array of shape (stimulus, unit)
-            Responses to the same stimuli in the same order; units need not match.
-
-        Returns
-        -------
-        float
-            1 for representations that differ by a rotation, a shift and a scale only; 0 for
-            independent ones (on average, when debiased, so that it may be negative).
-
-        Raises
-        ------
-        InvalidArgument
-            Shapes that do not fit, or responses that never vary.
-        NotIdentifiable
-            Fewer than 4 stimuli (3 when biased).
-        """
         x, y = checked_pair(self, x, y)
         everything = np.ones((1, len(x)), dtype=bool)
         return float(self.without(x, [y], everything)[0, 0])
@@ -110,22 +82,6 @@ class CKA:
         ys: Sequence[Any],
         orders: Int[np.ndarray, "draw stimulus"],
     ) -> Float[np.ndarray, "draw subject"]:
-        """Alignment with the stimuli of the data in each order; kernels are computed once.
-
-        Parameters
-        ----------
-        x : array of shape (stimulus, unit)
-            Responses of the model.
-        ys : sequence of arrays of shape (stimulus, unit)
-            Responses of each subject.
-        orders : array of int, shape (draw, stimulus)
-            Permutations.
-
-        Returns
-        -------
-        array of shape (draw, subject)
-            Scores.
-        """
         model = self._direction(x)
         data = np.stack([self._direction(y) for y in ys], axis=-1)
         # Putting the data into an order is putting the model into the inverse order.
@@ -137,22 +93,7 @@ class CKA:
         ys: Sequence[Any],
         kept: Bool[np.ndarray, "group stimulus"],
     ) -> Float[np.ndarray, "group subject"]:
-        """Alignment over some of the stimuli, from sums over the kernel of all.
-
-        Parameters
-        ----------
-        x : array of shape (stimulus, unit)
-            Responses of the model.
-        ys : sequence of arrays of shape (stimulus, unit)
-            Responses of each subject.
-        kept : array of bool, shape (group, stimulus)
-            Which stimuli stay. The bandwidth stays that of all stimuli.
-
-        Returns
-        -------
-        array of shape (group, subject)
-            Scores.
-        """
+        # Everything follows from sums over the kernel of all stimuli (and their bandwidth).
         weights = kept.T.astype(float)  # (stimulus, group)
         k = self._kernel(x)
         k_rows = k @ weights

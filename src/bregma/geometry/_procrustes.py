@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from ._response_comparison import BLOCK, checked_pair, enough_stimuli
+from ._response_comparison import BLOCK, ResponseComparison, checked_pair, enough_stimuli
 
 
 def procrustes_distance(
@@ -46,7 +46,7 @@ def procrustes_distance(
 
 
 @dataclass(frozen=True)
-class Procrustes:
+class Procrustes(ResponseComparison):
     """Procrustes similarity: 1 for the same shape, towards 0 for unrelated ones.
 
     With X and Y centred and of Frobenius norm 1, the similarity is the nuclear norm of X' Y, which
@@ -79,41 +79,14 @@ class Procrustes:
 
     @property
     def name(self) -> str:
-        """What is computed, in words."""
         return "angular Procrustes similarity" if self.angular else "Procrustes similarity"
 
     def check_stimuli(self, n: int) -> None:
-        """Raise NotIdentifiable where there are too few stimuli.
-
-        Parameters
-        ----------
-        n : int
-            Number of stimuli.
-        """
         enough_stimuli(n, 3, self.name)
 
     def compare(
         self, x: Num[np.ndarray, "stimulus_x unit_x"], y: Num[np.ndarray, "stimulus_y unit_y"]
     ) -> float:
-        """Similarity of two response matrices.
-
-        Parameters
-        ----------
-        x, y : array of shape (stimulus, unit)
-            Responses to the same stimuli in the same order; units need not match.
-
-        Returns
-        -------
-        float
-            Between 0 and 1; see the class.
-
-        Raises
-        ------
-        InvalidArgument
-            Shapes that do not fit, or responses that never vary.
-        NotIdentifiable
-            Fewer than 3 stimuli.
-        """
         x, y = checked_pair(self, x, y)
         return float(self._of((_unit(x).T @ _unit(y))[None])[0])
 
@@ -123,22 +96,6 @@ class Procrustes:
         ys: Sequence[Any],
         orders: Int[np.ndarray, "draw stimulus"],
     ) -> Float[np.ndarray, "draw subject"]:
-        """Similarity with the stimuli of the data in each order.
-
-        Parameters
-        ----------
-        x : array of shape (stimulus, unit)
-            Responses of the model.
-        ys : sequence of arrays of shape (stimulus, unit)
-            Responses of each subject.
-        orders : array of int, shape (draw, stimulus)
-            Permutations.
-
-        Returns
-        -------
-        array of shape (draw, subject)
-            Scores.
-        """
         x = _unit(x)
         scores = []
         for y in map(_unit, ys):
@@ -155,22 +112,6 @@ class Procrustes:
         ys: Sequence[Any],
         kept: Bool[np.ndarray, "group stimulus"],
     ) -> Float[np.ndarray, "group subject"]:
-        """Similarity over some of the stimuli, centred and scaled anew.
-
-        Parameters
-        ----------
-        x : array of shape (stimulus, unit)
-            Responses of the model.
-        ys : sequence of arrays of shape (stimulus, unit)
-            Responses of each subject.
-        kept : array of bool, shape (group, stimulus)
-            Which stimuli stay.
-
-        Returns
-        -------
-        array of shape (group, subject)
-            Scores.
-        """
         return np.array([
             [float(self._of((part.T @ _unit(y[rows]))[None])[0]) for y in ys]
             for rows in kept

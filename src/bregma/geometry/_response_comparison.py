@@ -49,7 +49,7 @@ class ResponseComparison(Protocol):
         """
 
     def compare(
-        self, x: Num[np.ndarray, "stimulus unit_x"], y: Num[np.ndarray, "stimulus unit_y"]
+        self, x: Num[np.ndarray, "stimulus_x unit_x"], y: Num[np.ndarray, "stimulus_y unit_y"]
     ) -> float:
         """Score of a model for data.
 
@@ -58,12 +58,19 @@ class ResponseComparison(Protocol):
         x : array of shape (stimulus, unit_x)
             Responses of the model.
         y : array of shape (stimulus, unit_y)
-            Responses of the data.
+            Responses of the data, to the same stimuli in the same order; units need not match.
 
         Returns
         -------
         float
             The score; larger is more alike.
+
+        Raises
+        ------
+        InvalidArgument
+            Shapes that do not fit, or responses that never vary.
+        NotIdentifiable
+            Too few stimuli.
         """
 
     def permuted(

@@ -11,17 +11,17 @@ from jaxtyping import Bool, Float, Int, Num
 
 from bregma.errors import InvalidArgument
 
-from ._response_comparison import BLOCK, checked_pair, enough_stimuli
+from ._response_comparison import BLOCK, ResponseComparison, checked_pair, enough_stimuli
 
 
 @dataclass(frozen=True)
-class RidgePredictivity:
+class RidgePredictivity(ResponseComparison):
     """Cross-validated ridge regression from model to data, scored for each unit of the data.
 
-    Stimuli are split into folds at random. For each fold the regression is fitted on all others;
-    the penalty is chosen there, for each unit of the data, by generalised cross-validation. No
-    stimulus is ever in both parts, and nothing about a fold (not even its mean) is used for its
-    prediction.
+    Stimuli are split into folds at random, three or more in each. For each fold the regression is
+    fitted on all others; the penalty is chosen there, for each unit of the data, by generalised
+    cross-validation. No stimulus is ever in both parts, and nothing about a fold (not even its
+    mean) is used for its prediction. Data do not predict the model as well as it predicts them.
 
     Parameters
     ----------
@@ -76,44 +76,15 @@ class RidgePredictivity:
 
     @property
     def name(self) -> str:
-        """What is computed, in words."""
         what = {"pearson": "correlation", "r2": "R2"}[self.score]
         return f"ridge predictivity ({self.over} {what} over units, {self.folds} folds)"
 
     def check_stimuli(self, n: int) -> None:
-        """Raise NotIdentifiable where there are too few stimuli.
-
-        Parameters
-        ----------
-        n : int
-            Number of stimuli.
-        """
         enough_stimuli(n, 3 * self.folds, f"{self.folds}-fold ridge predictivity")
 
     def compare(
         self, x: Num[np.ndarray, "stimulus_x unit_x"], y: Num[np.ndarray, "stimulus_y unit_y"]
     ) -> float:
-        """How well `x` predicts `y`: not symmetric.
-
-        Parameters
-        ----------
-        x : array of shape (stimulus, unit)
-            Responses of the model.
-        y : array of shape (stimulus, unit)
-            Responses to be predicted.
-
-        Returns
-        -------
-        float
-            Score of all units together; 1 at most.
-
-        Raises
-        ------
-        InvalidArgument
-            Shapes that do not fit, or responses that never vary.
-        NotIdentifiable
-            Fewer than three stimuli for each fold.
-        """
         x, y = checked_pair(self, x, y)
         return float(self._pooled(self._unit_scores(x, y), [y])[0, 0])
 
@@ -142,22 +113,6 @@ class RidgePredictivity:
         ys: Sequence[Any],
         orders: Int[np.ndarray, "draw stimulus"],
     ) -> Float[np.ndarray, "draw subject"]:
-        """Scores with the stimuli of the data in each order; the model is decomposed once.
-
-        Parameters
-        ----------
-        x : array of shape (stimulus, unit)
-            Responses of the model.
-        ys : sequence of arrays of shape (stimulus, unit)
-            Responses of each subject.
-        orders : array of int, shape (draw, stimulus)
-            Permutations.
-
-        Returns
-        -------
-        array of shape (draw, subject)
-            Scores.
-        """
         y = np.concatenate(ys, axis=1)
         parts = self._parts(x, np.ones(len(x), dtype=bool))
         size = max(1, BLOCK // (4 * y.size))
@@ -174,22 +129,6 @@ class RidgePredictivity:
         ys: Sequence[Any],
         kept: Bool[np.ndarray, "group stimulus"],
     ) -> Float[np.ndarray, "group subject"]:
-        """Scores over some of the stimuli, in the folds and with the penalties of all of them.
-
-        Parameters
-        ----------
-        x : array of shape (stimulus, unit)
-            Responses of the model.
-        ys : sequence of arrays of shape (stimulus, unit)
-            Responses of each subject.
-        kept : array of bool, shape (group, stimulus)
-            Which stimuli stay.
-
-        Returns
-        -------
-        array of shape (group, subject)
-            Scores.
-        """
         y = np.concatenate(ys, axis=1)
         # A penalty jumps with the data; held fixed, a deletion is a small change.
         everything = self._parts(x, np.ones(len(x), dtype=bool))

@@ -11,12 +11,16 @@ from jaxtyping import Bool, Float, Int, Num
 
 from bregma.errors import InvalidArgument, NotIdentifiable
 
-from ._response_comparison import checked_pair, enough_stimuli
+from ._response_comparison import ResponseComparison, checked_pair, enough_stimuli
 
 
 @dataclass(frozen=True)
-class SVCCA:
+class SVCCA(ResponseComparison):
     """Mean canonical correlation between the leading singular directions of both sides.
+
+    Between 0 and 1. Unrelated data score well above 0 where components are not few against
+    stimuli: compare with the null, not with 0. So many components that some correlations are 1 for
+    any data at all are refused.
 
     Parameters
     ----------
@@ -55,38 +59,11 @@ class SVCCA:
             raise InvalidArgument(f"at least one component is needed, not {self.components}")
 
     def check_stimuli(self, n: int) -> None:
-        """Raise NotIdentifiable where there are too few stimuli.
-
-        Parameters
-        ----------
-        n : int
-            Number of stimuli.
-        """
         enough_stimuli(n, 4, self.name)
 
     def compare(
         self, x: Num[np.ndarray, "stimulus_x unit_x"], y: Num[np.ndarray, "stimulus_y unit_y"]
     ) -> float:
-        """Mean canonical correlation of two response matrices.
-
-        Parameters
-        ----------
-        x, y : array of shape (stimulus, unit)
-            Responses to the same stimuli in the same order; units need not match.
-
-        Returns
-        -------
-        float
-            Between 0 and 1. Unrelated data score well above 0 where components are not few
-            against stimuli: compare with the null, not with 0.
-
-        Raises
-        ------
-        InvalidArgument
-            Shapes that do not fit, or responses that never vary.
-        NotIdentifiable
-            So many components that some correlations are 1 for any data at all.
-        """
         x, y = checked_pair(self, x, y)
         bases = self._basis(x), self._basis(y)
         _check_dimensions(*bases)
@@ -98,22 +75,6 @@ class SVCCA:
         ys: Sequence[Any],
         orders: Int[np.ndarray, "draw stimulus"],
     ) -> Float[np.ndarray, "draw subject"]:
-        """Scores with the stimuli of the data in each order; components are found once.
-
-        Parameters
-        ----------
-        x : array of shape (stimulus, unit)
-            Responses of the model.
-        ys : sequence of arrays of shape (stimulus, unit)
-            Responses of each subject.
-        orders : array of int, shape (draw, stimulus)
-            Permutations.
-
-        Returns
-        -------
-        array of shape (draw, subject)
-            Scores.
-        """
         u, out = self._basis(x), np.empty((len(orders), len(ys)))
         for s, v in enumerate(map(self._basis, ys)):
             _check_dimensions(u, v)
@@ -127,22 +88,6 @@ class SVCCA:
         ys: Sequence[Any],
         kept: Bool[np.ndarray, "group stimulus"],
     ) -> Float[np.ndarray, "group subject"]:
-        """Scores over some of the stimuli, with components found anew.
-
-        Parameters
-        ----------
-        x : array of shape (stimulus, unit)
-            Responses of the model.
-        ys : sequence of arrays of shape (stimulus, unit)
-            Responses of each subject.
-        kept : array of bool, shape (group, stimulus)
-            Which stimuli stay.
-
-        Returns
-        -------
-        array of shape (group, subject)
-            Scores.
-        """
         out = np.empty((len(kept), len(ys)))
         for g, rows in enumerate(kept):
             u = self._basis(x[rows])
