@@ -28,9 +28,9 @@ SECONDS, WIDTH = 3600.0, 0.01
 
 @no_type_check
 @njit(nogil=True, fastmath=True)
-def _sum(times, unit_index, begin, end):
+def _sum(times, unit_index):
     total, ids = 0.0, 0
-    for i in range(begin, end):
+    for i in range(times.size):  # from 0, or the compiler does not vectorise it
         total += times[i]
         ids += unit_index[i]
     return total + ids
@@ -38,11 +38,8 @@ def _sum(times, unit_index, begin, end):
 
 def read_once(spikes: SpikeTrains, pool: ThreadPoolExecutor, threads: int) -> float:
     cuts = np.linspace(0, spikes.n_spikes, threads + 1).astype(int).tolist()
-    parts = pool.map(
-        lambda ends: _sum(spikes.times, spikes.unit_index, *ends),
-        itertools.pairwise(cuts),
-    )
-    return sum(parts)
+    parts = [slice(*ends) for ends in itertools.pairwise(cuts)]
+    return sum(pool.map(lambda part: _sum(spikes.times[part], spikes.unit_index[part]), parts))
 
 
 def read_and_write(spikes: SpikeTrains, size: int, pool: ThreadPoolExecutor, threads: int) -> Any:

@@ -1,7 +1,9 @@
 """Counting sorted spikes into bins, and checking that they are sorted, on all cores.
 
 The times are sorted, so a bin is a range of spikes: its two ends are found by bisection and
-only the unit ids between them are read. Different threads fill different bins.
+only the unit ids between them are read. Different threads fill different bins. Loops go over
+slices: an index that starts at another one could be negative for all that the compiler knows,
+and to look at each of them costs more than the work itself.
 """
 
 from __future__ import annotations
@@ -51,8 +53,8 @@ def _count(times, unit_index, edges, first_edge, n_bins, first_row, counts, limi
         positions = np.empty(e.size, np.int64)
         _bisect(times, e, begin, end, positions)
         for k in range(n_bins[block]):
-            for i in range(positions[k], positions[k + 1]):
-                row[np.uint64(unit_index[i])] += 1
+            for unit in unit_index[positions[k] : positions[k + 1]]:
+                row[np.uint64(unit)] += 1
             filled = counts[first_row[block] + k]
             for u in range(n_units):
                 c = row[u]
@@ -71,13 +73,14 @@ def _first_fall(times, begin, end):
     """First i in [begin, end) that is not at or after its predecessor; -1 where there is none."""
     for start in range(begin, end, 4096):
         stop = min(end, start + 4096)
+        before, after = times[start - 1 : stop - 1], times[start:stop]
         falls = 0
-        for i in range(start, stop):  # without an exit, so that the compiler can vectorise it
-            falls += not times[i] >= times[i - 1]
+        for i in range(after.size):  # without an exit, so that the compiler can vectorise it
+            falls += not after[i] >= before[i]
         if falls:
-            for i in range(start, stop):
-                if not times[i] >= times[i - 1]:
-                    return i
+            for i in range(after.size):
+                if not after[i] >= before[i]:
+                    return start + i
     return -1
 
 
