@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import bregma
-from bregma.cli import _compare
+from bregma.cli._arguments import parse_window
 from bregma.cli._show import harmless, say, show
 
 HEAVY = ("torch", "numpy", "pandas", "xarray", "scipy", "numba", "plotly", "sklearn", "mne")
@@ -35,7 +35,7 @@ def test_help_names_everything(cli):
     ran = cli("compare", "-h")
     assert "timm:NAME[@LAYERS]" in " ".join(ran.out.split())
     options = """images by distance comparison each untrained twins bootstrap permutations level
-    seed report json select events window"""
+    seed report json select events window missing"""
     assert all(f"--{option}" in ran.out for option in options.split())
 
 
@@ -47,7 +47,9 @@ def test_no_arguments_show_the_help(cli):
     ("args", "say"),
     [
         (["read", "nowhere.npz"], "there is no such file"),
-        (["read", "README"], "no suffix"),
+        (["read", "."], "it is a folder"),
+        (["compare", "x.npz", "v1", "--events", "cue"], "--window START:STOP"),
+        (["compare", "x.npz", "--missing", "drop"], "drop_units or drop_presentations"),
         (["compare", "nowhere.npz"], "there is no such file"),
         (["compare", "x.npz", "--window", "3"], "START:STOP"),
         (["compare", "x.npz", "--window", "3:1"], "START:STOP"),
@@ -126,4 +128,4 @@ def test_what_is_drawn_is_inert(capsys):
 
 
 def test_a_window_is_two_numbers():
-    assert _compare.parse_window("-0.2:0.8") == (-0.2, 0.8)
+    assert parse_window("-0.2:0.8") == (-0.2, 0.8)

@@ -140,7 +140,7 @@ def test_untrained_networks(cli, brain, asked, tmp_path):
     assert file == str(tmp_path / "other.npy")
 
 
-def test_events_and_window_go_to_the_reader(cli, monkeypatch):
+def test_what_the_reader_is_asked_for(cli, monkeypatch):
     calls = []
 
     def stub(path, **options):
@@ -149,7 +149,15 @@ def test_events_and_window_go_to_the_reader(cli, monkeypatch):
 
     monkeypatch.setitem(bregma.__dict__, "read", stub)
     cli("compare", "x.set", "--events", "rt", "--events", "square", "--window=-0.2:0.8")
-    assert calls == [("x.set", {"events": ["rt", "square"], "window": (-0.2, 0.8)})]
+    cli("compare", "x.set", "--window", "10:20")
+    cli("compare", "x.npz", "--missing", "drop_units")
+    cli("read", "x.npz", "--missing", "drop_presentations")
+    assert calls == [
+        ("x.set", {"events": ["rt", "square"], "window": (-0.2, 0.8)}),
+        ("x.set", {"window": (10, 20)}),
+        ("x.npz", {"missing": "drop_units"}),
+        ("x.npz", {"missing": "drop_presentations"}),
+    ]
 
 
 def test_spike_trains_have_no_part_to_select(cli, monkeypatch):

@@ -58,6 +58,20 @@ def test_what_does_not_fit(cli, epochs, more, reason):
     assert reason in ran.err
 
 
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        (bregma.Dissimilarity([1.0, 2.0, 3.0]), "this is Dissimilarity(1 RDM"),
+        (bregma.Recording.from_array(np.zeros((1, 9, 2)), time=np.arange(9.0)), "--events NAME"),
+    ],
+)
+def test_what_has_no_epochs(cli, monkeypatch, what, reason):
+    monkeypatch.setitem(bregma.__dict__, "read", lambda path: what)
+    ran = cli("compare", "x", "--by", "decoding")
+    assert ran.code == 2
+    assert reason in ran.err
+
+
 def test_names_from_files_stay_harmless(cli, tmp_path):
     rng = np.random.default_rng(0)
     names = np.repeat(["<script>alert(1)</script>", "b"], 12)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from bregma.cli._arguments import Missing, check_writable, reading, select_labels
 from bregma.errors import InvalidArgument
-
-if TYPE_CHECKING:
-    from bregma import Dissimilarity, Recording, SpikeTrains
 
 _INPUT, _METHOD, _INFERENCE, _OUTPUT = "Input", "Method", "Inference", "Output"
 
@@ -63,6 +60,7 @@ def compare(
             rich_help_panel=_INPUT,
         ),
     ] = None,
+    missing: Missing = None,
     untrained: Annotated[
         bool,
         typer.Option(
@@ -165,11 +163,7 @@ def compare(
     from bregma.cli._show import say, show, written
     from bregma.report import summary
 
-    options: dict[str, Any] = {}
-    if events:
-        options["events"] = events
-    if window is not None:
-        options["window"] = parse_window(window)
+    options = reading(missing=missing, events=events, window=window)
     data = select_labels(bregma.read(brain, **options), select or [])
     if by == "decoding":
         if models or each:
@@ -209,53 +203,6 @@ def compare(
         written("report", evidence.report(report))
     if json is not None:
         written("evidence", atomic_write_text(json, evidence.to_json()))
-
-
-def check_writable(path: Path) -> None:
-    """Say before a long computation that its result could not be written."""
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    if path.is_dir():
-        raise InvalidArgument(f"{path} is a folder; name a file in it")
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InvalidArgument(f"{path} cannot be written: {folder} is no folder that you may write")
-
-
-def parse_window(text: str) -> tuple[float, float]:
-    """``"-0.2:0.8"`` as two numbers."""
-    try:
-        start, stop = (float(part) for part in text.split(":"))
-    except ValueError:
-        start = stop = 0.0
-    if not start < stop:
-        raise InvalidArgument(f"--window {text}: write START:STOP in seconds, such as -0.2:0.8")
-    return start, stop
-
-
-def select_labels(
-    data: Recording | Dissimilarity | SpikeTrains, wanted: list[str]
-) -> Recording | Dissimilarity | SpikeTrains:
-    """Keep what ``NAME=LABEL[,LABEL...]`` asks for."""
-    from bregma import Dissimilarity, Recording
-
-    if not wanted:
-        return data
-    if not isinstance(data, Recording | Dissimilarity):
-        raise InvalidArgument("--select works on recordings and RDMs, not on spike trains")
-    labels_of = data.coordinate if isinstance(data, Recording) else data.column
-    labels: dict[str, list[Any]] = {}
-    for text in wanted:
-        name, equals, value = text.partition("=")
-        if not equals or not value:
-            raise InvalidArgument(f"--select {text}: write NAME=LABEL, such as area=V1")
-        numeric = labels_of(name).dtype.kind in "biuf"
-        try:
-            parts = [float(part) if numeric else part for part in value.split(",")]
-        except ValueError:
-            raise InvalidArgument(f"--select {text}: the labels of {name!r} are numbers") from None
-        labels.setdefault(name, []).extend(parts)
-    return data.select(**labels)
 
 
 def _model(spec: str, untrained: bool, seed: int) -> Any:

@@ -11,7 +11,7 @@ from bregma.errors import InvalidArgument
 if TYPE_CHECKING:
     from bregma.geometry import Decoding
 
-MARKED = 12  # rows of the table: the times with the highest scores
+MARKED = 12  # rows of the table in the terminal
 
 
 def decode(
@@ -32,8 +32,11 @@ def decode(
     from bregma.report import decoding_html
 
     if not isinstance(data, Recording):
+        raise InvalidArgument(f"decoding needs a recording of epochs, and this is {data!r}")
+    if data.n_presentations == 1:
         raise InvalidArgument(
-            "decoding needs a recording cut around events: give --events NAME --window START:STOP"
+            "decoding needs epochs, and this recording is in one piece: cut it around events with "
+            "--events NAME --window START:STOP"
         )
     if distance not in (None, "crossnobis"):
         raise InvalidArgument(
@@ -47,6 +50,8 @@ def decode(
         seed=seed,
     )
     show(_table(found))
+    if len(found.times) > MARKED:
+        say(f"These are the {MARKED} best of {len(found.times)} times.")
     say()
     say(found.sentence)
     if report is not None:
@@ -78,15 +83,14 @@ def _table(found: Decoding) -> Any:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("time (s)", "score", "permutations", "p", "p (corrected)"):
+    for column in ("time (s)", "score", "band of chance", "p", "p (corrected)"):
         table.add_column(column, justify="right")
-    rows = found.to_frame().assign(corrected=found.p_value)
-    for row in rows.nlargest(MARKED, "score").sort_values("time").itertuples():
+    for row in found.to_frame().nlargest(MARKED, "score").sort_values("time").itertuples():
         table.add_row(
             f"{row.time:.3f}",
             f"{row.score:.3f}",
             f"{row.low:.3f} to {row.high:.3f}",
             f"{row.p_pointwise:.3g}",
-            f"{row.corrected:.3g}",
+            f"{row.p_value:.3g}",
         )
     return table

@@ -27,7 +27,7 @@ def tour(
     seed: Annotated[int, typer.Option(min=0, help="What all randomness follows from.")] = 0,
 ) -> None:
     """Watch bregma at work: images, a brain, four models, evidence, a lesion, a report."""
-    from bregma.cli._compare import check_writable
+    from bregma.cli._arguments import check_writable
     from bregma.cli._show import say, written
 
     check_writable(report)
@@ -148,7 +148,7 @@ def walk(path: Path, *, seed: int, size: Size | None = None) -> Toured:
         "A System can be perturbed. One lesion takes out the winner's units for stripes within "
         "45 degrees of horizontal; the other takes out as many units, wherever they are. The "
         "network itself is not changed.",
-        steps.cut, seed=seed,
+        steps.cut, steps.ask_lesions, draws=draws, seed=seed,
     )  # fmt: skip
     cut = steps.cut(models, seed)
     after = steps.ask_lesions(brain, cut, stimuli, draws, seed)
@@ -166,7 +166,7 @@ def walk(path: Path, *, seed: int, size: Size | None = None) -> Toured:
     return Toured(brain, evidence, nothing, after, page)
 
 
-def _tell(title: str, text: str, step: Callable[..., Any], **numbers: object) -> None:
+def _tell(title: str, text: str, *parts: Callable[..., Any], **numbers: object) -> None:
     """Heading, a sentence or two, and the Python that does it."""
     from rich.padding import Padding
     from rich.rule import Rule
@@ -178,8 +178,9 @@ def _tell(title: str, text: str, step: Callable[..., Any], **numbers: object) ->
     say()
     show(Rule(title, align="left"))
     say(text)
-    code = Syntax(code_of(step, **numbers), "python", background_color="default", word_wrap=True)
-    show(Padding(code, (1, 0, 1, 2)))
+    code = "\n".join(code_of(part, **numbers) for part in parts)
+    shown = Syntax(code, "python", background_color="default", word_wrap=True)
+    show(Padding(shown, (1, 0, 1, 2)))
 
 
 def _null_table(evidence: EvidenceSet, nothing: EvidenceSet) -> Any:
@@ -222,14 +223,12 @@ def _lesion(after: EvidenceSet) -> str:
 
     intact, lesion, control = after.models
     d = difference(after, control, lesion)
-    changes = [
-        round(100 * (after[name].score / after[intact].score - 1)) for name in (lesion, control)
-    ]
-    sure = "The difference between the two lesions is"
-    p = f"{d.value:.3f}, interval {d.low:.3f} to {d.high:.3f}, corrected p = {d.p:.2g}"
+    changes = [100 * (after[name].score / after[intact].score - 1) for name in (lesion, control)]
     return (
-        f"Without the units for horizontal stripes the match changes by {changes[0]:+d} %; without "
-        f"as many units at random by {changes[1]:+d} %. {sure} {p}."
+        "Without the units for horizontal stripes the match changes by "
+        f"{changes[0]:+.1f} %; without as many units at random by {changes[1]:+.1f} %. The "
+        f"difference between the two lesions is {d.value:.3f}, interval {d.low:.3f} to "
+        f"{d.high:.3f}, corrected p = {d.p:.2g}."
     )
 
 

@@ -79,7 +79,7 @@ def without_missing(data: xr.DataArray, missing: Missing) -> xr.DataArray:
         raise InvalidRecording(
             f"{int(bad.sum())} values are NaN or infinite, in units {shown(units)} and "
             f"presentations {shown(shows)}; leave them out with missing='drop_units' or "
-            "missing='drop_presentations'"
+            "missing='drop_presentations' (on the command line: --missing drop_units)"
         )
     others = tuple(i for i, dim in enumerate(data.dims) if dim != axis)
     keep = ~bad.any(axis=others)

@@ -397,6 +397,11 @@ class Dissimilarity:
             f"Dissimilarity({name}{self.n_rdms} {many} of {self.n_stimuli} stimuli, {self.measure})"
         )
 
+    def __rich__(self) -> Any:
+        from bregma.recording._show import as_rich, summary_of_rdms
+
+        return as_rich(self, summary_of_rdms(self))
+
     def _repr_html_(self) -> str:
         table = self.rdms.head(20).to_html(escape=True) if len(self.rdms.columns) else ""
         return f"<div><b>{escape(repr(self))}</b>{table}</div>"

@@ -115,9 +115,9 @@ def read(
     array(['cat', 'dog', 'car'], dtype='<U3')
     """
     file, key = split_key(path, key)
+    _check_there(file)
     module = _module_of(file)
     _check_options(module, options)
-    _check_there(file)
     with reading(file):
         look_over(file, options.get("max_bytes"))
         return module.read(file, key, **options)
@@ -174,10 +174,10 @@ def read_array(path: str | Path, key: str | None = None) -> np.ndarray:
         As `read` does.
     """
     file, key = split_key(path, key)
+    _check_there(file)
     module = _module_of(file)
     if not hasattr(module, "shelf"):
         raise InvalidArgument(f"{file.name}: arrays are read from .npy, .npz and .mat files")
-    _check_there(file)
     with reading(file):
         look_over(file)
         shelf = module.shelf(file)
@@ -208,10 +208,10 @@ def read_images(path: str | Path, key: str | None = None) -> tuple[np.ndarray, p
         As `read` does.
     """
     file, key = split_key(path, key)
+    _check_there(file)
     module = _module_of(file)
     if not hasattr(module, "shelf"):
         raise InvalidArgument(f"{file.name}: images are read from .npy, .npz and .mat files")
-    _check_there(file)
     with reading(file):
         look_over(file)
         if hasattr(module, "images"):

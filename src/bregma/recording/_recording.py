@@ -35,7 +35,7 @@ from bregma.recording._measured_in import check_measured_in
 
 if TYPE_CHECKING:
     import torch
-    from rich.table import Table as RichTable
+    from rich.console import Group
 
 
 class Recording:
@@ -784,8 +784,8 @@ class Recording:
         text += f"{self.n_units} units"
         return f"Recording({text}{f', in {self.measured_in}' if self.measured_in else ''})"
 
-    def __rich__(self) -> RichTable:
-        return _show.as_rich(self)
+    def __rich__(self) -> Group:
+        return _show.as_rich(self, _show.summary(self))
 
     def _repr_html_(self) -> str:
         return _show.as_html(self)

@@ -1,18 +1,21 @@
-"""How a recording looks in a terminal and in a notebook."""
+"""How recordings and RDMs look in a terminal and in a notebook."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bregma.recording._labels import shown
+from bregma.recording._labels import first_appearance, shown
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
+    from bregma.recording._dissimilarity import Dissimilarity
     from bregma.recording._recording import Recording
+
+MOST = 4  # labels of each coordinate that are shown
 
 
 def summary(recording: Recording) -> list[tuple[str, str]]:
@@ -21,20 +24,34 @@ def summary(recording: Recording) -> list[tuple[str, str]]:
     rows = [("values", f"{recording.data.dtype}{lazy}")]
     for dim in map(str, recording.data.dims):
         for name in recording.coordinate_names(dim):
-            distinct = np.unique(recording.coordinate(name))
-            rows.append((f"{dim}: {name}", f"{len(distinct)} labels: {shown(distinct, 4)}"))
+            rows.append((f"{dim}: {name}", _labels(recording.coordinate(name))))
     return rows
 
 
-def as_rich(recording: Recording) -> Table:
-    """Table for a terminal."""
-    from rich.markup import escape as plain
-    from rich.table import Table
+def summary_of_rdms(rdms: Dissimilarity) -> list[tuple[str, str]]:
+    """What the stimuli and each column of the table of RDMs hold, one line each."""
+    columns = [(f"rdm: {name}", _labels(rdms.column(str(name)))) for name in rdms.rdms]
+    return [("measure", rdms.measure), ("stimulus", _labels(rdms.stimuli)), *columns]
 
-    table = Table(title=plain(repr(recording)), title_justify="left", show_header=False)
-    for key, value in summary(recording):
-        table.add_row(plain(key), plain(value))
-    return table
+
+def _labels(labels: Any) -> str:
+    distinct = first_appearance(labels)[0]
+    if len(distinct) > MOST and distinct.dtype.kind == "f":
+        return f"{len(distinct)} numbers, {np.nanmin(distinct):g} to {np.nanmax(distinct):g}"
+    few = shown(distinct[:MOST]) + (", ..." if len(distinct) > MOST else "")
+    return f"{len(distinct)} label{'s' if len(distinct) > 1 else ''}: {few}"
+
+
+def as_rich(what: object, rows: list[tuple[str, str]]) -> Group:
+    """A line and a table for a terminal."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False)
+    for key, value in rows:
+        table.add_row(Text(key), Text(value))
+    return Group(Text(repr(what)), table)
 
 
 def as_html(recording: Recording) -> str:
