@@ -19,7 +19,7 @@ from bregma.geometry import (
     RDMWhitenedCorrelation,
     RDMWhitenedCosine,
 )
-from bregma.geometry._rdm_comparisons import RDMComparison
+from bregma.geometry._rdm_comparison import RDMComparison
 
 PEER = {
     "cosine": RDMCosine(),

@@ -18,7 +18,7 @@ from ._infer_rdms import infer_rdms, score_rdms
 from ._infer_responses import Factor, infer_responses
 from ._names import DISTANCES, METHODS, RDM_COMPARISONS, RESPONSE_COMPARISONS, named
 from ._rdm import rdm
-from ._rdm_comparisons import RDMComparison
+from ._rdm_comparison import RDMComparison
 from ._response_comparison import ResponseComparison
 from ._sides import Data, Side, as_data, as_models, as_stimuli, at_shared_stimuli
 

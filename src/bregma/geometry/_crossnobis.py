@@ -11,7 +11,6 @@ the sum over folds, the sum over k != l of x^k N x^l' is S N S' - sum_k x^k N x^
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,29 +26,9 @@ from ._noise import (
     residual_covariance,
     stimulus_means,
 )
+from ._pairs import pairs_of_gram
 
 Precision = Num[np.ndarray, "row column"]  # (unit, unit): checked where it is used
-
-
-def pairs_of_gram(
-    gram: Float[np.ndarray, "*time n n"], units: int = 1
-) -> Float[np.ndarray, "*time pair"]:
-    """(g_ii + g_jj - 2 g_ij) / units of each pair i < j, in the order of ``numpy.triu_indices``."""
-    n = gram.shape[-1]
-    if gram.ndim == 2 and n <= 512:  # few and small: indexing beats a loop over rows
-        first, second = _pair_indices(n)
-        own = np.diagonal(gram)
-        return (own[first] + own[second] - 2 * gram[first, second]) / units
-    from ._pair_kernel import differences
-
-    out = np.empty((*gram.shape[:-2], n * (n - 1) // 2), gram.dtype)
-    differences(gram.reshape(-1, n, n), gram.dtype.type(1 / units), out.reshape(-1, out.shape[-1]))
-    return out
-
-
-@lru_cache(maxsize=4)
-def _pair_indices(n: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.triu_indices(n, 1)
 
 
 def crossnobis_distance(

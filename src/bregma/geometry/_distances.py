@@ -12,7 +12,7 @@ from jaxtyping import Float, Integer, Num
 
 from bregma.errors import InvalidArgument
 
-from ._crossnobis import Precision, crossnobis_distance, pairs_of_gram, whitening
+from ._crossnobis import Precision, crossnobis_distance, whitening
 from ._noise import (
     NoiseMethod,
     as_floating,
@@ -21,6 +21,7 @@ from ._noise import (
     residual_covariance,
     stimulus_means,
 )
+from ._pairs import pairs_of_gram
 
 # Functions of patterns, (stimulus, unit) or (time, stimulus, unit) -> (pair,) or (time, pair), with
 # pairs in the order of numpy.triu_indices(n, 1). Single precision stays single.

@@ -12,8 +12,9 @@ from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.evidence import Ceiling, Inferred, arrangements, jackknife_variance
 from bregma.recording import Dissimilarity
 
+from ._pairs import n_stimuli_of
 from ._rdm_bootstrap import Resamples, averaged, subject_means
-from ._rdm_comparisons import RDMComparison
+from ._rdm_comparison import RDMComparison
 from ._rdm_null import permuted_ceilings
 
 FEWEST_STIMULI = 6  # for an interval over stimuli; docs/inference.md says what was measured
@@ -244,7 +245,7 @@ def _evaluate(
     seed: int,
 ) -> _Estimates:
     n_subjects, means = int(whose.max()) + 1, subject_means(whose)
-    n = (1 + int(np.sqrt(1 + 8 * rdms.shape[1]))) // 2
+    n = n_stimuli_of(rdms.shape[1])
     everyone = np.ones((1, n_subjects), dtype=np.int64)
     leave_one = 1 - np.eye(n_subjects, dtype=np.int64) if n_subjects > 1 else everyone
     counts = np.concatenate([everyone, leave_one])

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int64
 
 from bregma.errors import InvalidArgument, NotIdentifiable
 
-from ._rdm_comparisons import RDMComparison, Resampled, n_stimuli_of
+from ._pairs import n_stimuli_of
+from ._rdm_comparison import RDMComparison, Resampled
 
 FEWEST_STIMULI = 3  # two stimuli have one distance, which is like any other
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int64
 
+from ._pairs import n_stimuli_of
 from ._rdm_bootstrap import averaged, subject_means
-from ._rdm_comparisons import RDMComparison, n_stimuli_of
+from ._rdm_comparison import RDMComparison
 from ._relabel import CHUNK, relabelled
 
 

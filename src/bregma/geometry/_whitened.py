@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from ._pairs import n_stimuli_of
+
 CHUNK = 2**23  # numbers held at once per working array: 64 MiB
 
 Weights = Float[np.ndarray, "sample stimulus"]
@@ -71,7 +73,7 @@ def _plain(
 
 
 def _square(vectors: Vectors) -> Float[np.ndarray, "vector stimulus stimulus"]:
-    n = (1 + int(np.sqrt(1 + 8 * vectors.shape[1]))) // 2
+    n = n_stimuli_of(vectors.shape[1])
     i, j = np.triu_indices(n, 1)
     square = np.zeros((len(vectors), n, n))
     square[:, i, j] = square[:, j, i] = vectors
