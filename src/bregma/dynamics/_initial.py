@@ -1,0 +1,73 @@
+"""First values of the variables of a population."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from bregma.dynamics import _random, _units
+from bregma.dynamics._equations import with_units
+from bregma.dynamics._evaluate import evaluate
+from bregma.dynamics._grammar import Place, names_of, parse_expression
+from bregma.dynamics._neuron import Neuron
+from bregma.errors import InvalidArgument
+
+
+def initial_values(neuron: Neuron, size: int, key: int) -> dict[str, Any]:
+    """First value of each variable for each unit.
+
+    Parameters
+    ----------
+    neuron : Neuron
+        With values or expressions in its `init`.
+    size : int
+        How many units.
+    key : int
+        Key of the random numbers behind ``rand`` and ``randn``.
+
+    Returns
+    -------
+    dict
+        Variable to array (unit,) in SI units.
+
+    Raises
+    ------
+    InvalidArgument
+        A name without a value, the wrong number of values, or values that are not finite.
+    """
+    units = np.arange(size)
+    found = {}
+    for stream, name in enumerate(neuron.states):
+        given = neuron.init.get(name, 0.0)
+        if isinstance(given, str) and _is_expression(given):
+            known = {n: torch.as_tensor(v, dtype=torch.float64) for n, v in neuron.values.items()}
+            known["rand"] = torch.from_numpy(_random.uniform(key, units, 0, stream))
+            known["randn"] = torch.from_numpy(_random.normal(key, units, 1, stream))
+            e = with_units(parse_expression(given, Place(given)), known)
+            unknown = sorted(names_of([e]) - set(known))
+            if unknown:
+                raise InvalidArgument(
+                    f"init of {name!r}: {given!r} has names without a value: {', '.join(unknown)}"
+                )
+            value = np.asarray(evaluate(e, known), dtype=np.float64)
+        else:
+            value = np.asarray(_units.quantity(given)[0], dtype=np.float64)
+        if value.shape not in ((), (size,)):
+            raise InvalidArgument(
+                f"init of {name!r} has the shape {value.shape}; give one number, or {size}"
+            )
+        if not np.isfinite(value).all():
+            raise InvalidArgument(f"init of {name!r} is not finite")
+        found[name] = np.broadcast_to(value, (size,)).copy()
+    return found
+
+
+def _is_expression(text: str) -> bool:
+    """Whether a text is more than a quantity such as "-60 mV"."""
+    try:
+        _units.quantity(text)
+    except InvalidArgument:
+        return True
+    return False

@@ -1,0 +1,502 @@
+"""Plan: a network with all its numbers, the same for every engine.
+
+Names in statements of synapses are those of arrays: ``pre_n_v`` and ``post_n_v`` belong to the
+neurons on the two sides, ``pre_x``, ``post_y`` and ``syn_w`` to the synapse; constants are scalars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sympy
+import torch
+
+from bregma.dynamics import _random, _units
+from bregma.dynamics._equations import with_units
+from bregma.dynamics._evaluate import evaluate, prepare
+from bregma.dynamics._grammar import Assignment, Place, names_of, parse_expression, symbol
+from bregma.dynamics._initial import initial_values
+from bregma.dynamics._integrate import advance
+from bregma.dynamics._network import (
+    Drive,
+    Network,
+    Poisson,
+    PoissonDrive,
+    Population,
+    Projection,
+    Spikes,
+)
+from bregma.dynamics._neuron import Neuron
+from bregma.dynamics._step import Constants, Hoist, Program, Step, step_of
+from bregma.dynamics._synapse import Synapse
+from bregma.errors import InvalidArgument
+from bregma.run import derive
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class PopulationPlan:
+    """A population with its numbers.
+
+    step : its equations, None for units that fire at random or at given times.
+    constants, parameters : name -> array of shape () or (unit,); parameters are for statements.
+    initial : variable -> (unit,).
+    refractory_steps : for how many steps after a spike a unit is refractory.
+    key : key of its random numbers.
+    """
+
+    name: str
+    size: int
+    step: Step | None
+    source: Poisson | Spikes | None
+    constants: Mapping[str, Array]
+    parameters: Mapping[str, Array]
+    initial: Mapping[str, Array]
+    refractory_steps: int
+    key: int
+
+    @property
+    def spikes(self) -> bool:
+        """Whether its units can spike."""
+        return self.step is None or self.step.distance is not None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement at an event.
+
+    kind : "unit" (once for each unit that spiked: a variable that its synapses share), "synapse"
+    (for each synapse: a variable of its own), or "add" (for each synapse: `value` is added to a
+    variable of a unit, whatever the order of the synapses).
+    target : name of the array, such as ``post_n_g_e``.
+    """
+
+    kind: str
+    target: str
+    value: sympy.Expr
+
+
+@dataclass(frozen=True)
+class ProjectionPlan:
+    """A projection with its synapses, by presynaptic unit.
+
+    indptr, targets : the synapses of presynaptic unit i are indptr[i] to indptr[i + 1].
+    delay : steps, one number or one for each synapse.
+    variables : name of array -> first values: (pre,), (post,) or (synapse,).
+    fixed : arrays that never change, likewise.
+    constants : name -> number.
+    advance : place -> straight-line code of one step of the variables kept there, assigning
+    ``<array>__next``; variables that only statements change have none.
+    sums : input of the postsynaptic neuron -> expression for each synapse.
+    """
+
+    name: str
+    pre: str
+    post: str
+    indptr: Array
+    targets: Array
+    delay: int | Array
+    variables: Mapping[str, Array]
+    fixed: Mapping[str, Array]
+    constants: Mapping[str, Array]
+    advance: Mapping[str, Program]
+    on_pre: tuple[Statement, ...]
+    on_post: tuple[Statement, ...]
+    sums: Mapping[str, sympy.Expr]
+
+    @property
+    def longest_delay(self) -> int:
+        """Steps."""
+        return int(np.max(self.delay, initial=0))
+
+
+@dataclass(frozen=True)
+class DrivePlan:
+    """An input over time: values of shape (), (unit,) or (frame, unit), each frame_steps long."""
+
+    population: str
+    variable: str
+    values: Array
+    frame_steps: int
+
+
+@dataclass(frozen=True)
+class PoissonDrivePlan:
+    """Events that add `weight` to a variable, `mean` of them expected at a step."""
+
+    population: str
+    variable: str
+    mean: float
+    weight: float
+    key: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that an engine needs to run a network."""
+
+    populations: tuple[PopulationPlan, ...]
+    projections: tuple[ProjectionPlan, ...]
+    drives: tuple[DrivePlan, ...]
+    poisson: tuple[PoissonDrivePlan, ...]
+    dt: float
+    dtype: np.dtype
+    seed: int
+
+    def population(self, name: str) -> PopulationPlan:
+        """The population of that name."""
+        return next(p for p in self.populations if p.name == name)
+
+
+def plan(network: Network, *, dt: float, seed: int, dtype: Any = np.float32) -> Plan:
+    """Give a network all its numbers: constants, connections, delays, first values.
+
+    Parameters
+    ----------
+    network : Network
+        What to run.
+    dt : float
+        Seconds per step.
+    seed : int
+        What all randomness follows from.
+    dtype : dtype
+        float32 or float64.
+
+    Returns
+    -------
+    Plan
+        The same for every engine.
+
+    Raises
+    ------
+    InvalidEquation
+        A name without a value, or units that do not match.
+    InvalidArgument
+        Negative delays, arrays of the wrong length, parameters that are not finite.
+    """
+    if not dt > 0:
+        raise InvalidArgument(f"dt must be above 0, not {dt}")
+    dtype = np.dtype(dtype)
+    populations = tuple(
+        _population(name, p, network, dt, seed, dtype) for name, p in network.populations.items()
+    )
+    projections = tuple(_projection(p, network, dt, seed, dtype) for p in network.projections)
+    drives, poisson = [], []
+    for number, d in enumerate(network.drives):
+        if isinstance(d, Drive):
+            drives.append(_drive(d, network, dt, dtype))
+        else:
+            poisson.append(_poisson(d, network, dt, derive(seed, "drive", number)))
+    return Plan(populations, projections, tuple(drives), tuple(poisson), dt, dtype, seed)
+
+
+def steps_of(duration: float, dt: float, what: str) -> int:
+    """Whole steps of a duration, which must not be negative."""
+    if duration < 0:
+        raise InvalidArgument(f"{what} must not be negative, it is {duration:g} s")
+    return round(duration / dt)
+
+
+# Populations
+
+
+def _population(
+    name: str, p: Population, network: Network, dt: float, seed: int, dtype: np.dtype
+) -> PopulationPlan:
+    key = derive(seed, "population", name)
+    if not isinstance(p.neuron, Neuron):
+        return PopulationPlan(name, p.size, None, p.neuron, {}, {}, {}, 0, key)
+    values = {n: _sized(v, p.size, f"{n!r} of {name!r}") for n, v in p.neuron.values.items()}
+    step = step_of(p.neuron, network.fed(name))
+    constants = {n: v.numpy().astype(dtype) for n, v in prepare(step.constants, values, dt).items()}
+    initial = initial_values(p.neuron, p.size, derive(seed, "initial", name))
+    return PopulationPlan(
+        name=name,
+        size=p.size,
+        step=step,
+        source=None,
+        constants=constants,
+        parameters={n: np.asarray(v, dtype) for n, v in values.items()},
+        initial={n: np.asarray(v, dtype) for n, v in initial.items()},
+        refractory_steps=steps_of(step.refractory_time, dt, "refractory"),
+        key=key,
+    )
+
+
+def _sized(value: Any, size: int, what: str) -> Array:
+    array = np.asarray(value, dtype=np.float64)
+    if array.shape not in ((), (size,)):
+        raise InvalidArgument(f"{what} has the shape {array.shape}; give one number, or {size}")
+    if not np.isfinite(array).all():
+        raise InvalidArgument(f"{what} is not finite")
+    return array
+
+
+# Projections
+
+
+def _projection(
+    p: Projection, network: Network, dt: float, seed: int, dtype: np.dtype
+) -> ProjectionPlan:
+    pre, post = network.populations[p.pre], network.populations[p.post]
+    key = derive(seed, "projection", p.label)
+    indptr, targets = p.rule.rows(pre.size, post.size, key, 0, pre.size)
+    sources = np.repeat(np.arange(pre.size), np.diff(indptr))
+    names = _Names(p, pre.neuron, post.neuron)
+    p.synapse.check_units(names.dimensions)
+
+    def drawn(value: Any, what: str) -> Array:
+        """One number, or one for each synapse."""
+        return _drawn(value, sources, targets, derive(key, what), f"{what} of {p.label}")
+
+    delay = np.round(drawn(p.delay, "delay") / dt).astype(np.int32)
+    if (delay < 0).any():
+        raise InvalidArgument(f"the delay of {p.label} must not be negative")
+    if delay.ndim and len(delay) and (delay == delay[0]).all():
+        delay = delay[0]
+    fixed, scalars = {}, {}
+    for name, value in p.synapse.values.items():
+        number = drawn(value, name)
+        (fixed if number.ndim else scalars)[f"syn_{name}"] = number
+    fixed |= {n: np.asarray(v, np.float64) for n, v in names.parameters().items() if np.ndim(v)}
+    scalars |= {
+        n: np.asarray(v, np.float64) for n, v in names.parameters().items() if not np.ndim(v)
+    }
+    sizes = {"pre": pre.size, "post": post.size, "synapse": len(targets)}
+    variables = {}
+    for name in p.synapse.states:
+        place = p.synapse.place_of(name)
+        first = drawn(p.synapse.init.get(name, 0.0), f"{name} at the beginning")
+        if place != "synapse" and first.ndim:
+            raise InvalidArgument(f"{name!r} of {p.label} is shared by synapses: give one number")
+        variables[names.own(name)] = np.broadcast_to(first, (sizes[place],)).astype(dtype)
+    if delay.ndim and any(p.synapse.place_of(n) == "pre" for n in p.synapse.states):
+        raise InvalidArgument(
+            f"{p.label} has delays that differ between synapses, so a variable marked (pre) has no "
+            "single value for all of them; leave the mark out"
+        )
+
+    hoist = Hoist({*variables, *fixed, *names.changing})
+    advance_programs = _advance(p.synapse, names, hoist)
+    on_pre = _statements(p, names, p.synapse.pre_statements, "pre", hoist)
+    on_post = _statements(p, names, p.synapse.post_statements, "post", hoist)
+    sums = {n: hoist.expression(names.renamed(e)) for n, e in p.synapse.sums.items()}
+    constants = prepare(replace_found(advance_programs[1], hoist), scalars, dt)
+    return ProjectionPlan(
+        name=p.label,
+        pre=p.pre,
+        post=p.post,
+        indptr=indptr,
+        targets=targets,
+        delay=delay if delay.ndim else int(delay),
+        variables=variables,
+        fixed={n: v.astype(dtype) for n, v in fixed.items()},
+        constants={n: v.numpy().astype(dtype) for n, v in constants.items()},
+        advance=advance_programs[0],
+        on_pre=on_pre,
+        on_post=on_post,
+        sums=sums,
+    )
+
+
+def replace_found(linear: Any, hoist: Hoist) -> Constants:
+    """The constants that were named so far."""
+    return Constants(linear, hoist.found)
+
+
+class _Names:
+    """What the names in a synapse's text mean: which array on which side."""
+
+    def __init__(self, p: Projection, pre: Any, post: Any) -> None:
+        self.synapse, self.label, self.sides = p.synapse, p.label, {"pre": pre, "post": post}
+        self.map: dict[str, str] = {}
+        own = {*p.synapse.states, *p.synapse.values}
+        for name in p.synapse.used | set(p.synapse.states):
+            if name in own:
+                self.map[name] = self.own(name) if name in p.synapse.states else f"syn_{name}"
+                continue
+            for place in ("pre", "post"):
+                if name.endswith(f"_{place}") and name[: -len(place) - 1] in self._neuron(place):
+                    self.map[name] = f"{place}_n_{name[: -len(place) - 1]}"
+            if name not in self.map and name in self._neuron("post"):
+                self.map[name] = f"post_n_{name}"
+
+    def own(self, name: str) -> str:
+        place = self.synapse.place_of(name)
+        return f"{'syn' if place == 'synapse' else place}_{name}"
+
+    def _neuron(self, place: str) -> set[str]:
+        neuron = self.sides[place]
+        return (
+            {*neuron.states, *neuron.values, *neuron.expressions}
+            if isinstance(neuron, Neuron)
+            else set()
+        )
+
+    @property
+    def changing(self) -> set[str]:
+        """Arrays of neurons that change."""
+        found = set()
+        for name in self.map.values():
+            place, _, of = name.partition("_n_")
+            if of and place in self.sides and of not in self.sides[place].values:
+                found.add(name)
+        return found
+
+    @property
+    def dimensions(self) -> dict[str, Any]:
+        found = {}
+        for name, array in self.map.items():
+            place, _, of = array.partition("_n_")
+            if of and place in self.sides:
+                found[name] = self.sides[place].dimensions.get(of)
+        return found
+
+    def parameters(self) -> dict[str, Any]:
+        """Parameters of the neurons that the text mentions."""
+        found = {}
+        for array in self.map.values():
+            place, _, of = array.partition("_n_")
+            if of and place in self.sides and of in self.sides[place].values:
+                found[array] = self.sides[place].values[of]
+        return found
+
+    def renamed(self, expression: sympy.Expr, place: Place | None = None) -> sympy.Expr:
+        """An expression in names of arrays; expressions of neurons are written out."""
+        for name in sorted(names_of([expression]) - {"dt", "t"}):
+            if name not in self.map and name not in self.synapse.lines:
+                self._unknown(name, place)
+        new = expression.xreplace({symbol(n): symbol(a) for n, a in self.map.items()})
+        for side, neuron in self.sides.items():
+            if isinstance(neuron, Neuron):
+                inside = {symbol(n): symbol(f"{side}_n_{n}") for n in neuron.names}
+                written = {
+                    symbol(f"{side}_n_{n}"): e.xreplace(inside)
+                    for n, e in neuron.expressions.items()
+                }
+                new = new.xreplace(written)
+        return new
+
+    def target(self, s: Assignment) -> str:
+        if s.target not in self.map:
+            self._unknown(s.target, s.place)
+        return self.map[s.target]
+
+    def _unknown(self, name: str, place: Place | None) -> None:
+        there = sorted({*self.synapse.states, *self.synapse.values})
+        there += [f"{n}_{side}" for side in ("pre", "post") for n in sorted(self._neuron(side))]
+        reason = (
+            f"{name!r} in {self.label} has no value; known here: {', '.join(there) or 'nothing'}"
+        )
+        text = place or Place(self.synapse.on_pre or self.synapse.on_post)
+        text.fail(reason)
+
+
+def _advance(synapse: Synapse, names: _Names, hoist: Hoist) -> tuple[dict[str, Program], Any]:
+    """One step of the variables of a synapse, by the place where they are kept."""
+    rates = {names.own(n): names.renamed(f) for n, f in synapse.rates.items() if f != 0}
+    made = advance(rates, {}, varying={*names.changing}, held=(), method="auto")
+    programs: dict[str, Program] = {}
+    for place, prefix in (("pre", "pre_"), ("post", "post_"), ("synapse", "syn_")):
+        mine = [a for a in made.program if a.target.startswith(prefix)]
+        for a in mine:
+            others = {
+                n.partition("_")[0] for n in names_of([a.value]) if n in {*names.map.values()}
+            }
+            if place != "synapse" and others - {place}:
+                raise InvalidArgument(
+                    f"a variable of {names.label} marked ({place}) must depend on that side only"
+                )
+        if mine:
+            programs[place] = hoist.program(mine)
+    return programs, made.linear
+
+
+def _statements(
+    p: Projection, names: _Names, statements: tuple[Assignment, ...], side: str, hoist: Hoist
+) -> tuple[Statement, ...]:
+    """What each statement does: to the unit that fired, to each synapse, or to other units."""
+    found = []
+    added = {names.target(s) for s in statements if _adds(names.target(s), side)}
+    for s in statements:
+        target = names.target(s)
+        value = names.renamed(s.value, s.place)
+        read = names_of([value]) - {target}
+        if _adds(target, side):
+            if not s.adds or names_of([sympy.expand(value - symbol(target))]) & added:
+                s.place.fail(
+                    f"many synapses change {s.target!r} at once, so it can only grow (+= or -=), by "
+                    "something that they do not change"
+                )
+            found.append(
+                Statement("add", target, hoist.expression(sympy.expand(value - symbol(target))))
+            )
+        elif target.startswith("syn_"):
+            found.append(Statement("synapse", target, hoist.expression(value)))
+        else:
+            other = {n for n in read if not n.startswith(f"{side}_") and n in set(names.map.values())
+                     and n not in hoist.found and not _scalar(n, names)}  # fmt: skip
+            if other:
+                s.place.fail(
+                    f"{s.target!r} belongs to the unit that fired, so it cannot depend on single "
+                    f"synapses or on the other side ({', '.join(sorted(other))})"
+                )
+            found.append(Statement("unit", target, hoist.expression(value)))
+    return tuple(found)
+
+
+def _scalar(array: str, names: _Names) -> bool:
+    return array.startswith("syn_") and array[4:] in names.synapse.values and not np.ndim(
+        names.synapse.values[array[4:]]
+    )  # fmt: skip
+
+
+def _adds(target: str, side: str) -> bool:
+    """Whether many events may change this array at once."""
+    return "_n_" in target or target.partition("_")[0] not in ("syn", side)
+
+
+def _drawn(value: Any, sources: Array, targets: Array, key: int, what: str) -> Array:
+    """A number, an array of one for each synapse, or an expression of rand and randn."""
+    if isinstance(value, str) and "rand" in value:
+        expression = with_units(parse_expression(value, Place(value)), ())
+        known = {
+            "rand": torch.from_numpy(_random.uniform(key, sources, targets, 0)),
+            "randn": torch.from_numpy(_random.normal(key, sources, targets, 1)),
+        }
+        unknown = names_of([expression]) - set(known)
+        if unknown:
+            raise InvalidArgument(f"{what}: {value!r} has names without a value: {sorted(unknown)}")
+        return _sized(evaluate(expression, known), len(targets), what)
+    array = np.asarray(_units.quantity(value)[0], dtype=np.float64)
+    return _sized(array, len(targets), what)
+
+
+# Drives
+
+
+def _drive(d: Drive, network: Network, dt: float, dtype: np.dtype) -> DrivePlan:
+    size = network.populations[d.population].size
+    values = np.asarray(_units.quantity(d.values)[0], dtype=np.float64)
+    what = f"the drive of {d.variable!r} of {d.population!r}"
+    if values.ndim > 2 or (values.ndim and values.shape[-1] not in (size,)):
+        raise InvalidArgument(
+            f"{what} has the shape {values.shape}; the last axis must be {size} units"
+        )
+    if not np.isfinite(values).all():
+        raise InvalidArgument(f"{what} is not finite")
+    frame = steps_of(_units.seconds(d.frame, "frame"), dt, "frame")
+    if values.ndim == 2 and frame < 1:
+        raise InvalidArgument(f"{what}: a frame must be at least one step long")
+    return DrivePlan(d.population, d.variable, values.astype(dtype), max(1, frame))
+
+
+def _poisson(d: PoissonDrive, network: Network, dt: float, key: int) -> PoissonDrivePlan:
+    rate, weight = (_units.quantity(v)[0] for v in (d.rate, d.weight))
+    if not (np.ndim(rate) == 0 and np.isfinite(rate) and rate >= 0):
+        raise InvalidArgument(f"the rate of the drive of {d.population!r} must be 0 or more")
+    return PoissonDrivePlan(d.population, d.variable, float(rate) * dt, float(weight), key)

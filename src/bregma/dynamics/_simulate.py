@@ -1,0 +1,242 @@
+"""Simulate: run a network with an engine, in pieces, and give labelled spikes and traces."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bregma.dynamics import _units
+from bregma.dynamics._network import Network
+from bregma.dynamics._plan import Plan, plan, steps_of
+from bregma.dynamics._state import Outcome, Probe, State, initial_state
+from bregma.errors import InvalidArgument, UnknownName, UnstableSimulation
+from bregma.recording import Recording, SpikeTrains
+from bregma.run import progress as show_progress
+
+# name -> module with run(plan, state, n_steps, probes) -> Outcome
+ENGINES = {
+    "reference": "bregma.dynamics._reference",
+}
+PIECE = 5000  # steps between two looks at the clock, at the progress bar and for NaN
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """What came out of a run.
+
+    Parameters
+    ----------
+    spikes : mapping
+        Population to SpikeTrains.
+    traces : mapping
+        ``"population.variable"`` to Recording (1 presentation, time, unit).
+    state : State
+        Where the run ended; give it to `simulate` to go on.
+    dt : float
+        Seconds per step.
+    seed : int
+        What all randomness followed from.
+    engine : str
+        What ran it.
+    """
+
+    spikes: Mapping[str, SpikeTrains]
+    traces: Mapping[str, Recording]
+    state: State
+    dt: float
+    seed: int
+    engine: str
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Mean firing rate of each population in spikes per second."""
+        return {n: float(s.rates.mean()) for n, s in self.spikes.items()}
+
+    def __repr__(self) -> str:
+        rates = ", ".join(f"{n} {r:.3g} Hz" for n, r in self.rates.items())
+        return f"Simulation({self.state.step * self.dt:g} s; {rates or 'no spikes'})"
+
+
+def simulate(
+    network: Network,
+    duration: float | str,
+    *,
+    seed: int,
+    dt: float | str = "0.1 ms",
+    record: Mapping[str, Iterable[str]] | None = None,
+    every: float | str | None = None,
+    engine: str = "reference",
+    dtype: str = "float32",
+    state: State | None = None,
+    progress: bool = False,
+) -> Simulation:
+    """Run a network.
+
+    Parameters
+    ----------
+    network : Network
+        What to run.
+    duration : float or str
+        How long, in seconds or with a unit.
+    seed : int
+        What connections, first values and noise follow from: the same seed gives the same spikes
+        on every engine.
+    dt : float or str
+        Length of a step.
+    record : mapping, optional
+        Population (or projection) to the names of variables and expressions to write down.
+        Spikes are always recorded.
+    every : float or str, optional
+        How often variables are written down; at every step by default.
+    engine : str
+        A name of `ENGINES`.
+    dtype : {"float32", "float64"}
+        Precision of variables.
+    state : State, optional
+        Where an earlier run of the same network, dt and seed ended, to go on from there.
+    progress : bool
+        Show a bar where stderr is a terminal.
+
+    Returns
+    -------
+    Simulation
+        Spikes and traces; what happens in step k is at time (k + 1) dt.
+
+    Raises
+    ------
+    UnstableSimulation
+        A variable became NaN or infinite; the message names the population and the step.
+    UnknownName
+        No such engine, population or variable.
+    InvalidArgument
+        A duration or dt that is not positive.
+    """
+    if engine not in ENGINES:
+        raise UnknownName.of("engine", engine, ENGINES)
+    step = _units.seconds(dt, "dt")
+    n_steps = steps_of(_units.seconds(duration, "duration"), step, "duration") if step > 0 else 0
+    if n_steps < 1:
+        raise InvalidArgument(f"duration={duration!r} is shorter than one step of dt={dt!r}")
+    made = plan(network, dt=step, seed=seed, dtype=dtype)
+    probes = _probes(made, record or {}, every)
+    run = importlib.import_module(ENGINES[engine]).run
+    now = initial_state(made) if state is None else _checked(state, made)
+    begin, pieces = now.step, []
+    with show_progress[Any](what="simulating", total=n_steps, show=progress) as bar:
+        for first in range(0, n_steps, PIECE):
+            n = min(PIECE, n_steps - first)
+            outcome = run(made, now, n, probes)
+            _check_finite(made, now, outcome, run)
+            pieces.append(outcome)
+            now = outcome.state
+            bar.advance(n)
+    return _labelled(network, made, probes, pieces, now, begin, engine)
+
+
+def _probes(made: Plan, record: Mapping[str, Iterable[str]], every: Any) -> tuple[Probe, ...]:
+    stride = 1 if every is None else steps_of(_units.seconds(every, "every"), made.dt, "every")
+    if stride < 1:
+        raise InvalidArgument(f"every={every!r} is shorter than a step")
+    owners: dict[str, list[str]] = {}
+    for p in made.populations:
+        owners[p.name] = [] if p.step is None else [*p.step.states, *p.step.expressions]
+    for q in made.projections:
+        owners[q.name] = [n.partition("_")[2] for n in q.variables]
+    found = []
+    for owner, names in record.items():
+        if owner not in owners:
+            raise UnknownName.of("population or projection to record", owner, owners)
+        for name in [names] if isinstance(names, str) else names:
+            if name not in owners[owner]:
+                raise UnknownName.of(f"variable of {owner!r}", name, owners[owner])
+            array = name
+            for q in made.projections:
+                if q.name == owner:
+                    array = next(n for n in q.variables if n.partition("_")[2] == name)
+            found.append(Probe(owner, array, every=stride))
+    return tuple(found)
+
+
+def _checked(state: State, made: Plan) -> State:
+    """Refuse a state of another network."""
+    for name, value in initial_state(made).values.items():
+        there = state.values.get(name)
+        if there is None or there.shape != value.shape:
+            raise InvalidArgument(
+                f"the state belongs to another network: {name!r} should have the shape {value.shape}"
+            )
+    return state
+
+
+def _check_finite(made: Plan, before: State, outcome: Outcome, run: Any) -> None:
+    """Where a piece ends in NaN, run it again to find the step, the population and the unit."""
+    if _broken(outcome.state) is None:
+        return
+    good, bad = 0, outcome.state.step - before.step
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        if _broken(run(made, before, middle, ()).state) is None:
+            good = middle
+        else:
+            bad = middle
+    name, unit = _broken(run(made, before, bad, ()).state) or ("", 0)
+    owner, _, variable = name.rpartition(".")
+    raise UnstableSimulation(
+        f"{variable!r} of {owner!r} became NaN or infinite at step {before.step + bad} "
+        f"({(before.step + bad) * made.dt:g} s), first in number {unit}: make dt smaller than "
+        f"{made.dt:g} s, or look at the parameters of its equation"
+    )
+
+
+def _broken(state: State) -> tuple[str, int] | None:
+    for name, value in state.values.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            return name, int(np.argmin(np.isfinite(value)))
+    return None
+
+
+def _labelled(
+    network: Network,
+    made: Plan,
+    probes: tuple[Probe, ...],
+    pieces: list[Outcome],
+    end: State,
+    begin: int,
+    engine: str,
+) -> Simulation:
+    spikes, traces = {}, {}
+    for p in made.populations:
+        if not p.spikes:
+            continue
+        steps = np.concatenate([o.spikes[p.name][0] for o in pieces])
+        units = np.concatenate([o.spikes[p.name][1] for o in pieces])
+        ids = [f"{p.name}/{i}" for i in range(p.size)]
+        spikes[p.name] = SpikeTrains(
+            (steps + 1) * made.dt,
+            units,
+            units={"unit": ids, "population": [p.name] * p.size},
+            support=[(begin * made.dt, np.nextafter(end.step * made.dt, np.inf))],
+        )
+    for i, probe in enumerate(probes):
+        values = np.concatenate([o.traces[i] for o in pieces])
+        at = np.arange(begin + 1, end.step + 1)
+        at = at[at % probe.every == 0]
+        name = probe.variable
+        for q in made.projections:
+            if q.name == probe.owner:
+                name = probe.variable.partition("_")[2]
+        traces[f"{probe.owner}.{name}"] = Recording.from_array(
+            values[None],
+            presentation={"presentation": ["run"], "stimulus": ["run"]},
+            time=at * made.dt,
+            unit={
+                "unit": [f"{probe.owner}/{j}" for j in range(values.shape[1])],
+                "population": [probe.owner] * values.shape[1],
+            },
+            name=f"{probe.owner}.{name}",
+        )
+    return Simulation(spikes, traces, end, made.dt, made.seed, engine)
