@@ -10,6 +10,7 @@ from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.evidence import bibtex
 from bregma.geometry import _decoding as module
 from bregma.geometry import crossnobis_distance, decode_over_time, residual_covariance
+from bregma.geometry._discriminant import arrangement_scores
 from bregma.recording import Recording, read
 
 
@@ -56,7 +57,7 @@ def test_every_arrangement_equals_the_explicit_discriminant(method, classes, uni
     x[label == 0] += 0.5
     fold = module._stratified(label, 3, rng)
     labels = np.stack([label, *(label[module._within_folds(fold, rng)] for _ in range(4))])
-    found = module._scores(x, labels, fold, classes, method)
+    found = arrangement_scores(x, labels, fold, classes, method)
     expected = [explicit(x, row, fold, classes, method) for row in labels]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 

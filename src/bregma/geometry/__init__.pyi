@@ -10,11 +10,11 @@ from ._distances import Distance as Distance
 from ._distances import EuclideanDistance as EuclideanDistance
 from ._distances import MahalanobisDistance as MahalanobisDistance
 from ._distances import PoissonKLDistance as PoissonKLDistance
-from ._distances import correlation_distance as correlation_distance
-from ._distances import cosine_distance as cosine_distance
-from ._distances import euclidean_distance as euclidean_distance
-from ._distances import mahalanobis_distance as mahalanobis_distance
-from ._distances import poisson_kl_distance as poisson_kl_distance
+from ._distance_functions import correlation_distance as correlation_distance
+from ._distance_functions import cosine_distance as cosine_distance
+from ._distance_functions import euclidean_distance as euclidean_distance
+from ._distance_functions import mahalanobis_distance as mahalanobis_distance
+from ._distance_functions import poisson_kl_distance as poisson_kl_distance
 from ._infer_rdms import infer_rdms as infer_rdms
 from ._infer_rdms import score_rdms as score_rdms
 from ._infer_responses import infer_responses as infer_responses

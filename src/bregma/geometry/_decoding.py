@@ -1,12 +1,5 @@
 """Decoding over time: when can the conditions of epochs be told apart?
 
-What does not depend on the labels is computed once for each time and fold: the total covariance
-S_T of the training epochs and its eigenvectors, in whose coordinates S_T is diagonal. For any
-labels the covariance within classes is S_w = S_T - M D M', with the class means M and the shares of
-the classes on the diagonal of D; its trace and norm give the amount of Ledoit-Wolf shrinkage, and
-the Woodbury identity its inverse. So a permutation costs a few small products and no inverse, and
-is exactly the analysis that its labels would have given, shrinkage included.
-
 Labels are exchanged within folds only. Folds hold the same number of each class before and after,
 which is what makes the observed labels one arrangement among equals.
 """
@@ -15,19 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.special import gammaln
 
 from bregma.errors import InvalidArgument, NotIdentifiable
+from bregma.evidence import permutation_p
 from bregma.recording import Recording
 
+from ._discriminant import DecodingMethod, arrangement_scores
 from ._movie import sliding_windows
-
-DecodingMethod = Literal["lda", "crossnobis"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,17 +37,8 @@ class Decoding:
         Scores under exchanged labels.
     chance : float
         Score without information.
-    p_value : array of shape (time,)
-        Against the largest score over time of each permutation: the chance of one or more false
-        times is at most this.
-    p_pointwise : array of shape (time,)
-        Against the same time of each permutation: not corrected for the number of times.
     level : float
         Of the bands.
-    band : array of shape (time, 2)
-        Where a share `level` of the permutations lies at each time.
-    threshold : float
-        What only a share 1 - `level` of the permutations reaches at any time.
     classes : tuple
         The conditions.
     n : dict of str to int
@@ -67,11 +51,7 @@ class Decoding:
     score: Float[np.ndarray, " time"]
     null: Float[np.ndarray, "permutation time"]
     chance: float
-    p_value: Float[np.ndarray, " time"]
-    p_pointwise: Float[np.ndarray, " time"]
     level: float
-    band: Float[np.ndarray, "time 2"]
-    threshold: float
     classes: tuple[Any, ...]
     n: dict[str, int]
     method: str
@@ -80,6 +60,31 @@ class Decoding:
     seed: int
     settings: dict[str, Any] = field(default_factory=dict)
     citations: tuple[str, ...] = ()
+
+    @property
+    def p_value(self) -> Float[np.ndarray, " time"]:
+        """Against the largest score over time of each permutation.
+
+        The chance of one or more false times is at most this.
+        """
+        largest = self.null.max(axis=1)
+        return np.array([permutation_p(score, largest) for score in self.score.tolist()])
+
+    @property
+    def p_pointwise(self) -> Float[np.ndarray, " time"]:
+        """Against the same time of each permutation: not corrected for the number of times."""
+        each = zip(self.score.tolist(), self.null.T, strict=True)
+        return np.array([permutation_p(score, at_time) for score, at_time in each])
+
+    @property
+    def band(self) -> Float[np.ndarray, "time 2"]:
+        """Where a share `level` of the permutations lies at each time."""
+        return np.quantile(self.null, [(1 - self.level) / 2, (1 + self.level) / 2], axis=0).T
+
+    @property
+    def threshold(self) -> float:
+        """What only a share 1 - `level` of the permutations reaches at any time."""
+        return float(np.quantile(self.null.max(axis=1), self.level, method="higher"))
 
     @property
     def significant(self) -> Any:
@@ -207,23 +212,17 @@ def decode_over_time(
     times, windows = sliding_windows(recording.times, window, step)
     values = recording.values
     score = np.stack([
-        _scores(
+        arrangement_scores(
             np.asarray(values[:, t] if windows is None else values[:, windows[t]].mean(axis=1),
                        dtype=float), labels, fold, len(classes), method)
         for t in range(len(times))
     ], axis=1)  # fmt: skip
-    observed, null = score[0], score[1:]
     return Decoding(
         times=times,
-        score=observed,
-        null=null,
+        score=score[0],
+        null=score[1:],
         chance=1 / len(classes) if method == "lda" else 0.0,
-        # Rounding must not turn a tie into a difference.
-        p_value=_p_values(observed, null.max(axis=1, keepdims=True)),
-        p_pointwise=_p_values(observed, null),
         level=level,
-        band=np.quantile(null, [(1 - level) / 2, (1 + level) / 2], axis=0).T,
-        threshold=float(np.quantile(null.max(axis=1), level, method="higher")),
         classes=tuple(classes.tolist()),
         n={**{str(c): int(k) for c, k in zip(classes, counts, strict=True)}, "folds": folds,
            "permutations": n_permutations, "times": len(times)},
@@ -240,84 +239,6 @@ def decode_over_time(
             "maris2007nonparametric",
         ),
     )  # fmt: skip
-
-
-def _scores(
-    x: Float[np.ndarray, "epoch unit"],
-    labels: Int[np.ndarray, "draw epoch"],
-    fold: Int[np.ndarray, " epoch"],
-    n_classes: int,
-    method: DecodingMethod,
-) -> Float[np.ndarray, " draw"]:
-    """Score of each arrangement of the labels at one time."""
-    folds, units = int(fold.max()) + 1, x.shape[1]
-    scores = np.zeros(len(labels))
-    # (epoch, draw, class): the axis that products sum over comes first or last, never between
-    hot = (labels.T[..., None] == np.arange(n_classes)).astype(float)
-    share = hot @ (1 / np.bincount(labels[0]) / n_classes)  # what a hit counts: balanced accuracy
-    for f in range(folds):
-        train, test = fold != f, fold == f
-        a, b, spectrum = _principal(x[train], x[test])
-        means, weights = _discriminants(a, spectrum, hot[train])
-        if method == "lda":
-            g = _times(b, weights) - np.einsum("udc,udc->dc", means, weights) / 2
-            hit = g.argmax(axis=-1) == labels.T[test]
-            scores += np.einsum("ed,ed->d", hit, share[test])
-        else:
-            shown = hot[test]
-            held = _times(b.T, shown) / shown[:, 0].sum(axis=0)
-            gram = np.einsum("uda,udb->dab", held, weights)
-            # sum over ordered pairs of classes of (m_a - m_b)' W (m_a - m_b)
-            pairs = 2 * (n_classes * np.trace(gram, axis1=1, axis2=2) - gram.sum(axis=(1, 2)))
-            scores += pairs / (n_classes * (n_classes - 1)) / units / folds
-    return scores
-
-
-def _times(matrix: Any, stack: Any) -> Any:
-    """(i, j) times (j, draw, class) as one matrix product."""
-    return (matrix @ stack.reshape(len(stack), -1)).reshape(len(matrix), *stack.shape[1:])
-
-
-def _principal(train: Any, test: Any) -> tuple[Any, Any, Any]:
-    """Both parts, centred, in the principal axes of the first, and the variances along them."""
-    centre = train.mean(axis=0)
-    train, test = train - centre, test - centre
-    spectrum, axes = np.linalg.eigh(train.T @ train / len(train))
-    if spectrum[-1] <= 0:
-        raise InvalidArgument("no unit varies over epochs at some time; leave that time out")
-    return train @ axes, test @ axes, np.maximum(spectrum, 0)
-
-
-def _discriminants(
-    a: Float[np.ndarray, "epoch unit"],
-    spectrum: Float[np.ndarray, " unit"],
-    hot: Float[np.ndarray, "epoch draw class"],
-) -> tuple[Float[np.ndarray, "unit draw class"], Float[np.ndarray, "unit draw class"]]:
-    """Class means M, and the inverse Ledoit-Wolf covariance within classes times M."""
-    counts = hot[:, 0].sum(axis=0)
-    n, units = a.shape
-    dof, shares = n - len(counts), counts / n
-    means = _times(a.T, hot) / counts
-    products = np.einsum("uda,udb->dab", means, means)
-    lengths = np.diagonal(products, axis1=1, axis2=2)
-
-    # The mean variance, |S_w|^2 and the mean |residual|^4, as in _noise.residual_covariance
-    scale = (spectrum.sum() - lengths @ shares) / units
-    along = np.einsum("udc,udc->dc", means * spectrum[:, None, None], means)
-    squared = spectrum @ spectrum - 2 * along @ shares + (products**2 @ shares) @ shares
-    residual = np.einsum("eu,eu->e", a, a)[:, None] + np.einsum(
-        "edc,edc->ed", hot, lengths - 2 * _times(a, means)
-    )
-    spread = squared - units * scale**2
-    noise = (np.einsum("ed,ed->d", residual, residual) / n - squared) / (dof + 1)
-    # Never quite the sample covariance, which has no inverse for few epochs of many units.
-    shrink = np.clip(noise / np.maximum(spread, 1e-300), 1e-9, 1)
-
-    solved = means / (np.outer(spectrum, 1 - shrink) + shrink * scale)[..., None]
-    overlap = np.einsum("uda,udb->dab", means, solved)
-    inner = np.eye(len(counts)) - (1 - shrink)[:, None, None] * shares[:, None] * overlap
-    weights = np.einsum("uda,dab->udb", solved, np.linalg.inv(inner))
-    return means, weights * (dof / n)
 
 
 def _stratified(label: Any, folds: int, rng: np.random.Generator) -> Any:
@@ -344,11 +265,6 @@ def _count_arrangements(label: Any, fold: Any) -> float:
         counts = np.bincount(label[fold == f])
         log += float(gammaln(counts.sum() + 1) - gammaln(counts + 1).sum())
     return float(np.round(np.exp(log))) if log < 34 else (math.exp(log) if log < 700 else math.inf)
-
-
-def _p_values(observed: Any, null: Any) -> Any:
-    reached = null >= observed - 1e-12 * np.maximum(np.abs(observed), 1)
-    return (1 + reached.sum(axis=0)) / (1 + len(null))
 
 
 def _runs(mask: Any) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Distances between response patterns: pure functions below, one small object for each above."""
+"""Distances between response patterns, as objects: a name, sources, and what they need of data."""
 
 from __future__ import annotations
 
@@ -12,172 +12,21 @@ from jaxtyping import Float, Integer, Num
 
 from bregma.errors import InvalidArgument
 
-from ._crossnobis import Precision, crossnobis_distance, whitening
+from ._crossnobis import Precision, crossnobis_distance
+from ._distance_functions import (
+    correlation_distance,
+    cosine_distance,
+    euclidean_distance,
+    mahalanobis_distance,
+    poisson_kl_distance,
+)
 from ._noise import (
     NoiseMethod,
-    as_floating,
     precision_matrix,
     repeat_residuals,
     residual_covariance,
     stimulus_means,
 )
-from ._pairs import pairs_of_gram
-
-# Functions of patterns, (stimulus, unit) or (time, stimulus, unit) -> (pair,) or (time, pair), with
-# pairs in the order of numpy.triu_indices(n, 1). Single precision stays single.
-
-
-def euclidean_distance(
-    patterns: Num[np.ndarray, "*time stimulus unit"],
-) -> Float[np.ndarray, "*time pair"]:
-    """Squared Euclidean distance, divided by the number of units.
-
-    Parameters
-    ----------
-    patterns : array of shape (stimulus, unit) or (time, stimulus, unit)
-        Responses.
-
-    Returns
-    -------
-    array of shape (pair,) or (time, pair)
-        Mean squared difference between patterns.
-    """
-    x = as_floating(patterns)
-    # The mean pattern drops out of every difference; taken out first, it costs no digits.
-    x = x - x.mean(axis=-2, keepdims=True)
-    distances = pairs_of_gram(x @ x.swapaxes(-1, -2), x.shape[-1])
-    return np.maximum(distances, 0, out=distances)  # rounding only
-
-
-def cosine_distance(
-    patterns: Num[np.ndarray, "*time stimulus unit"],
-) -> Float[np.ndarray, "*time pair"]:
-    """One minus the cosine between patterns.
-
-    Parameters
-    ----------
-    patterns : array of shape (stimulus, unit) or (time, stimulus, unit)
-        Responses.
-
-    Returns
-    -------
-    array of shape (pair,) or (time, pair)
-        Distances between 0 and 2.
-
-    Raises
-    ------
-    InvalidArgument
-        A pattern that is zero everywhere has no direction.
-    """
-    return _one_minus_cosine(as_floating(patterns).copy(), "is zero in every unit")
-
-
-def correlation_distance(
-    patterns: Num[np.ndarray, "*time stimulus unit"],
-) -> Float[np.ndarray, "*time pair"]:
-    """One minus Pearson's correlation between patterns over units.
-
-    Parameters
-    ----------
-    patterns : array of shape (stimulus, unit) or (time, stimulus, unit)
-        Responses.
-
-    Returns
-    -------
-    array of shape (pair,) or (time, pair)
-        Distances between 0 and 2.
-
-    Raises
-    ------
-    InvalidArgument
-        A pattern that is the same in every unit has no correlation.
-    """
-    x = as_floating(patterns)
-    mean = x.mean(axis=-1, keepdims=True)
-    return _one_minus_cosine(x - mean, "is the same in every unit", mean[..., 0])
-
-
-def _one_minus_cosine(x: Any, what: str, offset: Any = 0.0) -> Any:
-    """Of rows that had an offset (overwritten); a constant row's rounding is no direction."""
-    norms = np.sqrt(np.einsum("...u,...u->...", x, x))
-    rounding = 8 * np.finfo(x.dtype).eps * np.sqrt(x.shape[-1]) * np.abs(offset)
-    if (norms <= rounding).any():
-        flat = norms <= rounding
-        *time, stimulus = np.argwhere(flat)[0].tolist()
-        at = f" at time number {time[0]}" if time else ""
-        raise InvalidArgument(
-            f"{int(flat.sum())} patterns have no direction (first: stimulus number {stimulus}{at} "
-            f"{what}); leave those stimuli or times out, average over a longer window, or use "
-            "EuclideanDistance()"
-        )
-    x *= (1 / norms)[..., None]
-    distances = pairs_of_gram(x @ x.swapaxes(-1, -2), 2)  # |x - y|^2 / 2 of unit vectors
-    return np.clip(distances, 0, 2, out=distances)  # rounding only
-
-
-def mahalanobis_distance(
-    patterns: Num[np.ndarray, "*time stimulus unit"], precision: Precision
-) -> Float[np.ndarray, "*time pair"]:
-    """Squared Mahalanobis distance, divided by the number of units.
-
-    Parameters
-    ----------
-    patterns : array of shape (stimulus, unit) or (time, stimulus, unit)
-        Responses.
-    precision : array of shape (unit, unit)
-        Inverse noise covariance, such as `noise_precision` gives.
-
-    Returns
-    -------
-    array of shape (pair,) or (time, pair)
-        Distances.
-
-    Raises
-    ------
-    InvalidArgument
-        The precision does not fit or is not positive definite.
-    """
-    x = as_floating(patterns)
-    return euclidean_distance(x @ whitening(precision, x.shape[-1]).astype(x.dtype))
-
-
-def poisson_kl_distance(
-    rates: Num[np.ndarray, "*time stimulus unit"],
-    *,
-    prior_rate: float = 1.0,
-    prior_weight: float = 0.1,
-) -> Float[np.ndarray, "*time pair"]:
-    """Symmetrised Kullback-Leibler divergence of Poisson rates, divided by the number of units.
-
-    Parameters
-    ----------
-    rates : array of shape (stimulus, unit) or (time, stimulus, unit)
-        Mean counts.
-    prior_rate, prior_weight : float
-        Rates are pulled towards `prior_rate` as by `prior_weight` observations, so that silent
-        units have a logarithm.
-
-    Returns
-    -------
-    array of shape (pair,) or (time, pair)
-        Distances.
-
-    Raises
-    ------
-    InvalidArgument
-        Negative rates, or a prior that is not positive.
-    """
-    x = as_floating(rates)
-    if prior_rate <= 0 or prior_weight <= 0:
-        raise InvalidArgument(
-            f"the prior must be positive, not {prior_rate} with weight {prior_weight}"
-        )
-    if (x < 0).any():
-        raise InvalidArgument("Poisson rates cannot be negative: use counts, not z-scores")
-    x = (x + prior_rate * prior_weight) / (1 + prior_weight)
-    gram = x @ np.log(x).swapaxes(-1, -2)
-    distances = pairs_of_gram((gram + gram.swapaxes(-1, -2)) / 2, x.shape[-1])
-    return np.maximum(distances, 0, out=distances)  # rounding only
 
 
 @runtime_checkable
@@ -210,19 +59,21 @@ class Distance(Protocol):
 
         Parameters
         ----------
-        values : array of shape (..., presentation, unit)
+        values : array of shape (presentation, unit) or (time, presentation, unit)
             Responses.
-        stimulus, fold : array of int, shape (presentation,)
-            Stimulus and fold of each presentation, numbered from 0 without gaps.
+        stimulus : array of int, shape (presentation,)
+            Which stimulus was shown, numbered from 0 without gaps.
+        fold : array of int, shape (presentation,), optional
+            Its fold, numbered likewise; only a distance that has a `fold` looks at it.
 
         Returns
         -------
-        array of shape (..., pair)
+        array of shape (pair,) or (time, pair)
             Distances, in the order of ``numpy.triu_indices(n, 1)``.
         """
 
 
-class _OfMeans(ABC):
+class _OfMeans(Distance, ABC):
     """Distances that need the mean response to each stimulus only."""
 
     fold: ClassVar[None] = None
@@ -234,22 +85,6 @@ class _OfMeans(ABC):
         stimulus: Integer[np.ndarray, " presentation"],
         fold: Integer[np.ndarray, " presentation"] | None = None,
     ) -> Float[np.ndarray, "*time pair"]:
-        """Distances of each pair of stimuli, repeats averaged.
-
-        Parameters
-        ----------
-        values : array of shape (presentation, unit) or (time, presentation, unit)
-            Responses.
-        stimulus : array of int, shape (presentation,)
-            Which stimulus was shown, numbered from 0 without gaps.
-        fold : array of int, optional
-            Not used.
-
-        Returns
-        -------
-        array of shape (pair,) or (time, pair)
-            Distances.
-        """
         return self._of_means(stimulus_means(values, stimulus))
 
     @abstractmethod
@@ -311,10 +146,11 @@ class PoissonKLDistance(_OfMeans):
 
 
 @dataclass(frozen=True, eq=False)
-class MahalanobisDistance:
+class MahalanobisDistance(Distance):
     """Squared Mahalanobis distance, divided by the number of units.
 
-    Noise makes it larger: use `CrossnobisDistance` where distances must be unbiased.
+    Noise makes it larger: use `CrossnobisDistance` where distances must be unbiased. Noise that is
+    estimated from repeats is estimated at each time by itself.
 
     Parameters
     ----------
@@ -330,7 +166,6 @@ class MahalanobisDistance:
 
     @property
     def uses_repeats(self) -> bool:
-        """Whether the noise is estimated from repeats."""
         return isinstance(self.noise, str)
 
     def pairs(
@@ -339,22 +174,6 @@ class MahalanobisDistance:
         stimulus: Integer[np.ndarray, " presentation"],
         fold: Integer[np.ndarray, " presentation"] | None = None,
     ) -> Float[np.ndarray, "*time pair"]:
-        """Distances of each pair of stimuli, noise estimated at each time by itself.
-
-        Parameters
-        ----------
-        values : array of shape (presentation, unit) or (time, presentation, unit)
-            Responses.
-        stimulus : array of int, shape (presentation,)
-            Which stimulus was shown, numbered from 0 without gaps.
-        fold : array of int, optional
-            Not used.
-
-        Returns
-        -------
-        array of shape (pair,) or (time, pair)
-            Distances.
-        """
         if not isinstance(self.noise, str):
             return mahalanobis_distance(stimulus_means(values, stimulus), self.noise)
         if values.ndim == 3:
@@ -365,7 +184,7 @@ class MahalanobisDistance:
 
 
 @dataclass(frozen=True, eq=False)
-class CrossnobisDistance:
+class CrossnobisDistance(Distance):
     """Cross-validated squared Mahalanobis distance, divided by the number of units.
 
     Unbiased: where two stimuli evoke the same response its mean is 0, and it may be negative.
@@ -392,20 +211,6 @@ class CrossnobisDistance:
         stimulus: Integer[np.ndarray, " presentation"],
         fold: Integer[np.ndarray, " presentation"] | None = None,
     ) -> Float[np.ndarray, "*time pair"]:
-        """Distances of each pair of stimuli.
-
-        Parameters
-        ----------
-        values : array of shape (presentation, unit) or (time, presentation, unit)
-            Responses.
-        stimulus, fold : array of int, shape (presentation,)
-            Stimulus and fold of each presentation, numbered from 0 without gaps.
-
-        Returns
-        -------
-        array of shape (pair,) or (time, pair)
-            Distances.
-        """
         if fold is None:
             raise InvalidArgument("crossnobis needs the fold of each presentation")
         return crossnobis_distance(values, stimulus, fold, self.noise)
