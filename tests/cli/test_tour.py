@@ -12,7 +12,7 @@ import torch
 from bregma.cli import _tour_steps as steps
 from bregma.cli._tour import walk
 
-SMALL = steps.Size(images=80, cells=250, repeats=8, draws=200)
+QUICK = steps.Size(draws=200)  # as the command does it, with fewer draws
 EXTRAS = ("dask", "h5netcdf", "h5py", "mne", "mne_bids", "nibabel", "nilearn", "pyarrow",
           "pynapple", "pynwb", "safetensors", "timm", "transformers", "zarr",
           "rsatoolbox")  # fmt: skip
@@ -25,7 +25,7 @@ def corrected(evidence):
 @pytest.fixture(scope="module", params=[0, 1, 2])
 def toured(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("tour") / "report.html"
-    return walk(path, seed=request.param, size=SMALL)
+    return walk(path, seed=request.param, size=QUICK)
 
 
 def test_the_right_model_comes_first_with_evidence(toured):
@@ -48,7 +48,7 @@ def test_the_right_model_is_near_the_ceiling_and_is_not_the_truth(toured):
 
 def test_nulls_are_at_chance(toured):
     for e in toured.evidence:
-        assert abs(e.null.values.mean()) < 3 * e.null.values.std() / np.sqrt(SMALL.draws) + 0.01
+        assert abs(e.null.values.mean()) < 3 * e.null.values.std() / np.sqrt(QUICK.draws) + 0.01
     frame = toured.nothing.to_frame()
     assert len(frame) == 40
     assert frame["p_fwe"].min() > 0.05
@@ -159,6 +159,8 @@ def test_the_command(cli, monkeypatch, tmp_path):
     assert ran.code == 0, ran.err
     assert ran.out.endswith(f"report: {report}\n")
     assert all(f"{number}. " in ran.out for number in range(1, 8))
+    for answer in ("evidence =", "nothing =", "after ="):  # each question is shown
+        assert f"  {answer} " in ran.out
     assert opened == [report.as_uri()]
 
 

@@ -33,6 +33,7 @@ def test_one_line_says_it_all(evidences):
 def test_terminal(evidences):
     text = printed(evidences)
     assert text.index("cnn") < text.index("V1") < text.index("pixels")  # best first
+    assert re.search(r"V1 +0\.500 +\[0\.\d{3}, 0\.\d{3}\] +0\.\d{3} ", text)
     assert "brain" not in text
     assert "brain" in printed(EvidenceSet.join([evidences, evidence_set(brain="V4")]))
     panel = printed(evidences["cnn"])

@@ -95,9 +95,9 @@ def rich_set(evidences: EvidenceSet) -> RenderableType:
         for _, r in rows.iterrows():
             cells = [
                 r["model"],
-                _cell(r["score"]),
-                f"[{_cell(r['low'])}, {_cell(r['high'])}]",
-                _cell(r["normalised"]),
+                f"{r['score']:.3f}",
+                f"[{r['low']:.3f}, {r['high']:.3f}]",
+                "–" if pd.isna(r["normalised"]) else f"{r['normalised']:.3f}",
                 _cell(r["p"]),
                 _cell(r["p_fdr"]),
             ]
