@@ -9,7 +9,7 @@ import pytest
 from rdm_population import Population
 
 import bregma
-from bregma.errors import InvalidArgument, NotIdentifiable
+from bregma.errors import InvalidArgument, NotIdentifiable, UnknownName
 from bregma.evidence import assemble
 from bregma.geometry import (
     RDMCosine,
@@ -214,7 +214,7 @@ def test_few_stimuli_are_refused_with_what_can_be_reached():
 
 def test_what_does_not_fit_is_refused():
     data, models = study()
-    with pytest.raises(InvalidArgument, match="over names"):
+    with pytest.raises(UnknownName, match="no factor to generalise over 'voxel'"):
         infer_rdms(RDMPearson(), data, models, over=("voxel",), **FEW)
     with pytest.raises(InvalidArgument, match="at least one model"):
         infer_rdms(RDMPearson(), data, [], **FEW)

@@ -12,6 +12,7 @@ from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.evidence import Ceiling, Inferred, arrangements, jackknife_variance
 from bregma.recording import Dissimilarity
 
+from ._factors import identifiable
 from ._pairs import n_stimuli_of
 from ._rdm_bootstrap import Resamples, averaged, subject_means
 from ._rdm_comparison import RDMComparison
@@ -108,6 +109,8 @@ def infer_rdms(
         With too few stimuli or subjects for what is asked, or a constant RDM.
     InvalidArgument
         When stimuli do not match, or a model has several RDMs.
+    UnknownName
+        When `over` names anything else.
 
     References
     ----------
@@ -116,7 +119,9 @@ def infer_rdms(
     """
     values, whose = _model_values(data, models), _subjects(data, subject)
     rdms, n, n_subjects = data.values, data.n_stimuli, int(whose.max()) + 1
-    factors = _factors(over, n, n_subjects)
+    factors = identifiable(over, n_subjects)
+    if "stimulus" in factors:
+        _check_stimuli(n, n_subjects)
     comparison.compare(rdms, values)  # names the RDM that cannot be compared
 
     found = _evaluate(comparison, rdms, values, whose, factors, n_bootstrap, seed)
@@ -187,27 +192,15 @@ def _subjects(data: Dissimilarity, subject: str | None) -> Int64[np.ndarray, " r
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 
-def _factors(over: Sequence[str], n_stimuli: int, n_subjects: int) -> tuple[str, ...]:
-    """What scores generalise to, as far as the data can tell."""
-    wanted = tuple(dict.fromkeys(over))
-    if not wanted or not set(wanted) <= {"subject", "stimulus"}:
-        raise InvalidArgument(f"over names 'subject', 'stimulus' or both, not {over!r}")
-    if n_subjects == 1:
-        if "stimulus" not in wanted:
-            raise NotIdentifiable(
-                "not identifiable with 1 subject: how scores vary over subjects needs at least 2; "
-                "ask for over=('stimulus',)"
-            )
-        wanted = ("stimulus",)
-    if "stimulus" in wanted and n_stimuli < FEWEST_STIMULI:
-        smallest = 1 / np.prod(np.arange(1.0, n_stimuli + 1))
+def _check_stimuli(n_stimuli: int, n_subjects: int) -> None:
+    if n_stimuli < FEWEST_STIMULI:
+        arrangements = np.prod(np.arange(1.0, n_stimuli + 1))
         instead = " or ask for over=('subject',)" if n_subjects > 1 else ""
         raise NotIdentifiable(
             f"not identifiable with {n_stimuli} stimuli: how scores vary over stimuli needs at "
             f"least {FEWEST_STIMULI}. Use more stimuli{instead}. Exchanging {n_stimuli} labels, "
-            f"the smallest p that can be reached is 1/{1 / smallest:.0f}"
+            f"the smallest p that can be reached is 1/{arrangements:.0f}"
         )
-    return wanted
 
 
 def _unknown_ceiling(n_subjects: int, n_rdms: int, factors: Sequence[str]) -> str:

@@ -22,15 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from bregma.errors import InvalidArgument, NotIdentifiable
+from bregma.errors import InvalidArgument
 from bregma.evidence import Ceiling, Inferred, arrangements, spearman_brown
 from bregma.recording import Recording
 
+from ._factors import Factor, identifiable
 from ._response_comparison import (
     FEWEST_STIMULI,
     ResponseComparison,
@@ -39,8 +40,7 @@ from ._response_comparison import (
     varying,
 )
 
-Factor = Literal["subject", "stimulus"]
-Halves = Sequence[Sequence[tuple[Recording, Recording]]]
+Halves = Sequence[tuple[Recording, Recording]]
 
 
 def infer_responses(
@@ -64,8 +64,8 @@ def infer_responses(
         One for each subject, averaged over repeats and without time, over the same stimuli.
     models : sequence of Recording
         Responses of each model to these stimuli.
-    halves : sequence, optional
-        For each subject the pairs that ``split_halves`` gave: the ceiling of a single subject.
+    halves : sequence of pairs of recordings, optional
+        What ``split_halves`` gave: the ceiling of a single subject.
     n_permutations : int
         How often the stimuli of the data are exchanged with each other.
     n_groups : int, optional
@@ -94,7 +94,7 @@ def infer_responses(
     """
     if not data or not models:
         raise InvalidArgument("at least one subject and one model are needed")
-    over = _factors(over, len(data))
+    over = identifiable(over, len(data))
     order = data[0].unique_stimuli
     n = len(order)
     # One more than the comparison needs, because the jackknife leaves stimuli out.
@@ -175,18 +175,6 @@ def two_factor_covariance(
     return by_subject + rest, max(dof, 1)
 
 
-def _factors(over: Sequence[Factor], subjects: int) -> tuple[Factor, ...]:
-    if not over or set(over) - {"subject", "stimulus"}:
-        raise InvalidArgument(f"over={over!r} must name 'subject', 'stimulus' or both")
-    if subjects == 1:
-        if "stimulus" not in over:
-            raise NotIdentifiable(
-                "one subject says nothing about other subjects: use over=('stimulus',)"
-            )
-        return ("stimulus",)
-    return tuple(over)
-
-
 def _patterns(recording: Recording, order: Any, who: str) -> Any:
     """Responses with one row for each stimulus, in the given order."""
     who = f"{who} ({recording.name})" if recording.name else who
@@ -233,11 +221,7 @@ def _ceiling(
 ) -> _Reliability | None:
     if len(ys) > 1:
         return _subject_to_rest(comparison, ys)
-    if halves is None:
-        return None
-    if len(halves) != 1:
-        raise InvalidArgument(f"halves of {len(halves)} subjects for one subject")
-    return _split_half(comparison, halves[0], order)
+    return _split_half(comparison, halves, order) if halves else None
 
 
 def _subject_to_rest(comparison: ResponseComparison, ys: Sequence[Any]) -> _Reliability:
@@ -261,9 +245,7 @@ def _subject_to_rest(comparison: ResponseComparison, ys: Sequence[Any]) -> _Reli
     )
 
 
-def _split_half(
-    comparison: ResponseComparison, splits: Sequence[tuple[Recording, Recording]], order: Any
-) -> _Reliability:
+def _split_half(comparison: ResponseComparison, splits: Halves, order: Any) -> _Reliability:
     reduce = compact if comparison.rotates_data else varying
     pairs = []
     for split in splits:
