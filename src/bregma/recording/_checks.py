@@ -47,8 +47,10 @@ def with_checked_labels(data: xr.DataArray) -> xr.DataArray:
             )
         labels = clean_labels(coordinate.values, f"coordinate {key!r}")
         coords[str(key)] = (coordinate.dims[0], labels)
-    coords.setdefault("presentation", ("presentation", np.arange(data.sizes["presentation"])))
-    coords.setdefault("unit", ("unit", np.array([f"u{i}" for i in range(data.sizes["unit"])])))
+    if "presentation" not in coords:
+        coords["presentation"] = ("presentation", np.arange(data.sizes["presentation"]))
+    if "unit" not in coords:
+        coords["unit"] = ("unit", np.array([f"u{i}" for i in range(data.sizes["unit"])]))
     coords.setdefault("stimulus", ("presentation", coords["presentation"][1]))
     for name, dim in (("presentation",) * 2, ("unit",) * 2, ("stimulus", "presentation")):
         if coords[name][0] != dim:
@@ -67,11 +69,9 @@ def with_checked_labels(data: xr.DataArray) -> xr.DataArray:
 
 
 def without_missing(data: xr.DataArray, missing: Missing) -> xr.DataArray:
-    if data.dtype.kind != "f":
+    if data.dtype.kind != "f" or _all_finite(data.values):
         return data
     bad = ~np.isfinite(data.values)
-    if not bad.any():
-        return data
     axis = {"drop_units": "unit", "drop_presentations": "presentation"}.get(missing)
     if axis is None:
         units = data["unit"].values[bad.any(axis=tuple(range(bad.ndim - 1)))]
@@ -86,6 +86,12 @@ def without_missing(data: xr.DataArray, missing: Missing) -> xr.DataArray:
     if not keep.any():
         raise InvalidRecording(f"every {axis} holds NaN or infinity: nothing would be left")
     return data.isel({axis: np.flatnonzero(keep)})
+
+
+def _all_finite(values: Any) -> bool:
+    """Whether there is no NaN and no infinity, seen in the extremes: it takes no memory."""
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(values.min()) and np.isfinite(values.max()))
 
 
 def check_sessions(data: xr.DataArray, sessions: pd.DataFrame | None) -> None:

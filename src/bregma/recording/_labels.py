@@ -57,7 +57,10 @@ def check_ids(ids: Labels, what: str) -> None:
 
 
 def table_columns(table: Any, dim: str, length: int, default_ids: Any) -> dict[str, Labels]:
-    """Columns of a table, a mapping or a sequence of ids, with the ids under the name `dim`."""
+    """Columns of a table, a mapping or a sequence of ids, with the ids under the name `dim`.
+
+    Where it has no ids they are the default ones; None leaves that to others.
+    """
     if table is None:
         columns: dict[str, Any] = {}
     elif isinstance(table, pd.DataFrame):
@@ -69,7 +72,8 @@ def table_columns(table: Any, dim: str, length: int, default_ids: Any) -> dict[s
         columns = dict(table)
     else:
         columns = {dim: table}
-    columns.setdefault(dim, default_ids)
+    if default_ids is not None:
+        columns.setdefault(dim, default_ids)
     cleaned = {}
     for name, values in columns.items():
         if np.ndim(values) == 0:

@@ -168,11 +168,8 @@ class Recording:
                 + ("their times: give time=" if time is None else "no time, but time= is given")
             )
         dims = DIMS if values.ndim == 3 else ("presentation", "unit")
-        n_presentations, n_units = values.shape[0], values.shape[-1]
-        units = table_columns(unit, "unit", n_units, [f"u{i}" for i in range(n_units)])
-        shows = table_columns(
-            presentation, "presentation", n_presentations, np.arange(n_presentations)
-        )
+        units = table_columns(unit, "unit", values.shape[-1], None)
+        shows = table_columns(presentation, "presentation", values.shape[0], None)
         if twice := set(units) & set(shows):
             raise InvalidRecording(f"coordinates of units and presentations share {shown(twice)}")
         coords: dict[str, Any] = {key: ("unit", column) for key, column in units.items()}
@@ -400,8 +397,10 @@ class Recording:
             dim, labels = column if isinstance(column, tuple) else (self.dim_of(name), column)
             if dim not in self.data.dims:
                 raise UnknownName.of("dimension", dim, map(str, self.data.dims))
-            coords[name] = (dim, table_columns({name: labels}, dim, self.data.sizes[dim],
-                                               self.data[dim].values)[name])  # fmt: skip
+            coords[name] = (
+                dim,
+                table_columns({name: labels}, dim, self.data.sizes[dim], None)[name],
+            )
         return self._with(self.data.assign_coords(coords), measured_in=self.measured_in)
 
     def drop(self, *names: str) -> Recording:

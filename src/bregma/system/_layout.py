@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -77,13 +76,11 @@ class Layout:
     @cached_property
     def ids(self) -> Shaped[np.ndarray, " unit"]:
         """Names of the units, such as ``"layer1.0.conv2/c12/y3/x7"``."""
-        if not self.axes:
-            return np.array([self.layer])
-        parts = [
-            [f"{LETTERS[axis]}{i}" for i in range(length)]
-            for axis, length in zip(self.axes, self.shape, strict=True)
-        ]
-        return np.array([f"{self.layer}/" + "/".join(unit) for unit in product(*parts)])
+        names = [self.layer]
+        for axis, length in zip(self.axes, self.shape, strict=True):
+            parts = [f"/{LETTERS[axis]}{i}" for i in range(length)]
+            names = [name + part for name in names for part in parts]
+        return np.array(names)
 
     @cached_property
     def positions(self) -> dict[str, Int[np.ndarray, " unit"]]:

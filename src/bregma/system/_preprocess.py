@@ -84,8 +84,8 @@ def default_preprocess(stimuli: Stimuli) -> torch.Tensor:
     """
     if stimuli.kind == "image":
         return ImageInput()(stimuli)
-    array = np.ascontiguousarray(stimuli.array())
-    return torch.tensor(array.astype(array.dtype.newbyteorder("=")))
+    array = stimuli.array()
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
 def as_stimuli(stimuli: Any) -> Stimuli:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -110,26 +111,29 @@ class Run:
             raise InvalidArgument("none of these sites gives a tensor: " + _listed(sites))
         self._reads = {key: (site, heard.read[site]) for key, site in numbered.items()}
         self.layouts = [found.layout for _, found in self._reads.values()]
-        self.dtype = torch.float32
+        ends = np.cumsum([layout.n_units for layout in self.layouts]).tolist()
+        self.n_units: int = ends[-1]
+        self._columns = {
+            key: slice(*ends) for key, ends in zip(self._reads, pairwise([0, *ends]), strict=True)
+        }
+        dtype = torch.float32
         for _, found in self._reads.values():
-            self.dtype = torch.promote_types(self.dtype, found.dtype)
+            dtype = torch.promote_types(dtype, found.dtype)
+        self.dtype = torch.empty(0, dtype=dtype).numpy().dtype
         self._edits = self._bound(edits, heard, certain)
 
-    def activations(self, part: Stimuli) -> list[Float[torch.Tensor, "stimulus _"]]:
+    def read(self, part: Stimuli, out: Float[np.ndarray, "stimulus unit"]) -> None:
         """Show a few stimuli and read all sites.
 
         Parameters
         ----------
         part : Stimuli
             What to show.
-
-        Returns
-        -------
-        list of torch.Tensor
-            For each of `layouts` its units, on the CPU, in memory of their own.
+        out : array (stimulus, unit)
+            Where to write the units of all `layouts`; of the type `dtype`.
         """
-        taken: dict[tuple[Place, int, tuple[Any, ...]], torch.Tensor] = {}
-        n_stimuli = len(part)
+        target = torch.from_numpy(out)
+        taken = set()
         wanted: dict[tuple[Place, int], list[Any]] = defaultdict(list)
         for key in self._reads:
             wanted[key[:2]].append(key)
@@ -142,7 +146,8 @@ class Run:
             for key in wanted.get((place, call), ()):
                 site, found = self._reads[key]
                 _, tensor = find_tensor(edited, site)
-                taken[key] = self._read(found, tensor, n_stimuli)
+                self._take(found, tensor, target[:, self._columns[key]])
+                taken.add(key)
             if self._may_stop and len(taken) == len(self._reads):
                 raise Enough
             return None if edited is value else edited
@@ -156,7 +161,6 @@ class Run:
                 f"site {str(lacking[0])!r} ran for the first stimuli but not for "
                 f"{str(part.ids[0])!r} and the next: its network takes another way there"
             )
-        return [taken[key] for key in self._reads]
 
     # Before the run
 
@@ -282,41 +286,43 @@ class Run:
             self.modules, self.feed, sites, sites, [], reduce=None, stimuli=self.stimuli,
             batch_size=self.batch_size,
         )  # fmt: skip
-        sums = [np.zeros(layout.n_units) for layout in plain.layouts]
+        total = np.zeros(plain.n_units)
         for part in self.stimuli.batches(self.batch_size):
-            for total, values in zip(sums, plain.activations(part), strict=True):
-                total += values.double().sum(0).numpy()
-        return {s: total / len(self.stimuli) for s, total in zip(sites, sums, strict=True)}
+            values = np.empty((len(part), plain.n_units), plain.dtype)
+            plain.read(part, values)
+            total += values.sum(axis=0, dtype=float)
+        means = total / len(self.stimuli)
+        return {
+            site: means[columns]
+            for site, columns in zip(sites, plain._columns.values(), strict=True)
+        }
 
     # During the run
 
-    def _read(
-        self, found: _Found, tensor: torch.Tensor, n_stimuli: int
-    ) -> Float[torch.Tensor, "stimulus unit"]:
-        layout, source = found.layout, tensor.untyped_storage().data_ptr()
+    def _take(
+        self, found: _Found, tensor: torch.Tensor, out: Float[torch.Tensor, "stimulus unit"]
+    ) -> None:
+        """Write what flows at a site where it belongs, now: a later module may write to it."""
+        layout, n_stimuli = found.layout, len(out)
+        values = tensor
         if callable(self.reduce):
-            values = to_numbers(_called(self.reduce, tensor))
-        else:
-            values = to_numbers(tensor)
-            if self.reduce is not None and found.positions:
-                over = torch.mean if self.reduce == "mean" else torch.amax
-                values = over(values, found.positions)
+            values = _called(self.reduce, tensor)
+        elif self.reduce is not None and found.positions:
+            over = torch.mean if self.reduce == "mean" else torch.amax
+            values = over(to_numbers(tensor), found.positions)
         if values.shape != (n_stimuli, *layout.shape):
             raise InvalidArgument(
                 f"layer {layout.layer!r} gives the shape {tuple(values.shape)} for {n_stimuli} "
                 f"stimuli, and {layout.shape} for each of the first ones; bring all to one size "
                 "with reduce= or preprocess="
             )
-        values = values.to("cpu", self.dtype).reshape(n_stimuli, -1)
-        if values.untyped_storage().data_ptr() == source:  # a later module may write to it
-            values = values.clone()
-        if not torch.isfinite(values.sum()) and not (finite := torch.isfinite(values)).all():
+        out.view(values.shape).copy_(values)
+        if not torch.isfinite(out.sum()) and not (finite := torch.isfinite(out)).all():
             unit = str(layout.ids[int((~finite).any(0).nonzero()[0])])
             raise InvalidRecording(
                 f"layer {layout.layer!r} gives NaN or infinity, for example in unit {unit!r}: "
                 "look at the stimuli and at the weights in front of it"
             )
-        return values
 
 
 def _called(reduce: Callable[[torch.Tensor], torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:

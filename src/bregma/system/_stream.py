@@ -21,7 +21,7 @@ Block = Shaped[np.ndarray, "presentation unit"]
 
 
 def stream(
-    block: Callable[[slice], Block],
+    fill: Callable[[slice, Block], None],
     shape: tuple[int, int],
     dtype: np.dtype,
     *,
@@ -38,8 +38,8 @@ def stream(
 
     Parameters
     ----------
-    block : callable
-        A slice of rows to their values.
+    fill : callable
+        Takes a slice of rows and an array, and writes the values of these rows to it.
     shape : (int, int)
         Presentations and units.
     dtype : numpy.dtype
@@ -67,13 +67,16 @@ def stream(
     parts = to.with_name(f".{to.name}.parts-{key[:16]}")
     rows = [slice(i, min(i + batch_size, shape[0])) for i in range(0, shape[0], batch_size)]
     files = [parts / f"{part.start}.npy" for part in rows]
-    first = block(rows[0])
-    if not (files[0].exists() and _same(files[0], first)):
+    block = np.empty((min(batch_size, shape[0]), shape[1]), dtype)
+    fill(rows[0], block)
+    if not (files[0].exists() and _same(files[0], block)):
         shutil.rmtree(parts, ignore_errors=True)
-        _save(files[0], first)
+        _save(files[0], block)
     for part, file in zip(rows[1:], files[1:], strict=True):
         if not file.exists():
-            _save(file, block(part))
+            here = block[: part.stop - part.start]
+            fill(part, here)
+            _save(file, here)
     name = f"parts-{key}"
     values = da.Array(
         {(name, i, 0): (partial(_load, file),) for i, file in enumerate(files)},

@@ -197,15 +197,13 @@ class TorchSystem:
             run = self._run(stimuli, batch_size, reduce)
             if self.example is None:
                 self._layouts = run.layouts
-            shape = len(stimuli), sum(layout.n_units for layout in run.layouts)
-            dtype = torch.empty(0, dtype=run.dtype).numpy().dtype
 
-            def block(rows: slice, out: np.ndarray | None = None) -> np.ndarray:
+            def fill(rows: slice, out: np.ndarray) -> None:
                 reseed(seed, rows.start)  # so that batches do not depend on those before
-                layers = [values.numpy() for values in run.activations(stimuli[rows])]
-                bar.advance(len(layers[0]))
-                return np.concatenate(layers, axis=1, out=out)
+                run.read(stimuli[rows], out)
+                bar.advance(len(out))
 
+            shape = len(stimuli), run.n_units
             if to is not None:
                 key = run_key(
                     stimuli.content_hash(),
@@ -216,11 +214,12 @@ class TorchSystem:
                 )
                 label = partial(self._recording, stimuli=stimuli, layouts=run.layouts)
                 return stream(
-                    block, shape, dtype, batch_size=batch_size, key=key, label=label, to=to
+                    fill, shape, run.dtype, batch_size=batch_size, key=key, label=label, to=to
                 )
-            values = np.empty(shape, dtype)
+            values = np.empty(shape, run.dtype)
             for start in range(0, len(stimuli), batch_size):
-                block(slice(start, start + batch_size), values[start : start + batch_size])
+                rows = slice(start, start + batch_size)
+                fill(rows, values[rows])
         return self._recording(values, stimuli, run.layouts)
 
     def perturb(self, *perturbations: Perturbation) -> TorchSystem:
