@@ -132,6 +132,24 @@ def test_nothing_is_written_when_it_fails(cli, brain, asked, tmp_path):
     assert not (tmp_path / "new.json").exists()
 
 
+def test_a_file_of_python_needs_a_function(cli, brain, asked):
+    ran = cli("compare", brain, "net.py")
+    assert ran.err.endswith("Write net.py:FACTORY\n")
+    assert not asked
+
+
+def test_twins_of_what_has_not_learned(cli, brain, tmp_path):
+    np.savez(
+        tmp_path / "model.npz",
+        rates=np.random.default_rng(1).normal(size=(12, 24)),
+        image=[f"image {i}" for i in range(12)],
+    )
+    ran = cli("compare", brain, tmp_path / "model.npz", "--twins", 2, "--permutations", 50,
+              "--bootstrap", 50)  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "No twins: nothing in these models is learned" in ran.out
+
+
 def test_untrained_networks(cli, brain, asked, tmp_path):
     np.save(tmp_path / "other.npy", np.zeros((12, 3)))
     cli("compare", brain, "cnn", tmp_path / "other.npy", "--untrained", "--seed", 4)

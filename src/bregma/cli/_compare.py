@@ -196,6 +196,8 @@ def compare(
         progress=True,
     )
     show(evidence)
+    if twins and not any(e.system_null for e in evidence):
+        say("No twins: nothing in these models is learned, so none can be untrained.")
     say()
     for sentence in summary(evidence):
         say(sentence)
@@ -207,6 +209,10 @@ def compare(
 
 def _model(spec: str, untrained: bool, seed: int) -> Any:
     """What `bregma.compare` takes for a model: the text, or the network with random weights."""
+    if spec.endswith(".py"):
+        raise InvalidArgument(
+            f"{spec}: which function of it makes the network? Write {spec}:FACTORY"
+        )
     if not untrained or Path(spec.partition("::")[0]).exists():
         return spec
     from bregma.system import load
