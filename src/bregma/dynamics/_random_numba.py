@@ -24,7 +24,7 @@ _bits_53 = _exact(formulas.bits_53)
 _exponent = _exact(formulas.exponent)
 _log_of_parts = _exact(formulas.log_of_parts)
 _sin_pi = _exact(formulas.sin_pi)
-_exp_minus = _exact(formulas.exp_minus)
+exp_minus = _exact(formulas.exp_minus)
 
 
 @no_type_check
@@ -88,7 +88,7 @@ def poisson_count(mean, key, unit, step, stream):
         u = uniform_64(key, unit, step, stream, block)
         if u < 1.0 - part - 1e-12:  # surely below exp(-part): the usual case in a short time step
             continue
-        probability = _exp_minus(part)
+        probability = exp_minus(part)
         below, k = probability, 0
         while u >= below and probability > NEGLIGIBLE:
             k += 1
