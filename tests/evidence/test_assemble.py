@@ -34,12 +34,6 @@ def test_intervals_are_score_plus_minus_t_standard_errors():
     assert len(e.per_subject) == 4
 
 
-def test_other_intervals_may_be_handed_over():
-    ends = np.array([[0.1, 0.3], [0.4, 0.6], [0.6, 0.7]])
-    e = evidence_set(intervals=ends, intervals_kind="by hand")["V1"]
-    assert (e.interval.low, e.interval.high, e.interval.kind) == (0.4, 0.6, "by hand")
-
-
 def test_pairwise_tests_use_the_covariance():
     row = (
         evidence_set(covariance=COV).pairwise.set_index(["model_a", "model_b"]).loc["pixels", "V1"]

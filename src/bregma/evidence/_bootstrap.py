@@ -12,7 +12,7 @@ from scipy import stats
 
 from bregma.errors import InvalidArgument, NotIdentifiable
 
-from ._evidence import Interval
+from ._parts import Interval
 
 
 def bootstrap_interval(

@@ -11,7 +11,8 @@ import pandas as pd
 
 from bregma.errors import BregmaError, InvalidArgument
 
-from ._evidence import Ceiling, Evidence, Interval, Null
+from ._evidence import Evidence
+from ._parts import Ceiling, Interval, Null
 from ._set import AGAINST_CEILING, PAIRWISE, TEXT_COLUMNS, EvidenceSet
 
 VERSION = 1

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from bregma.errors import InvalidArgument, NotIdentifiable
-from bregma.evidence import Ceiling, Inferred, arrangements, jackknife_variance
+from bregma.evidence import Ceiling, Inferred, arrangements, jackknife_variance, permutation_p
 from bregma.recording import Dissimilarity
 
 from ._factors import identifiable
@@ -146,7 +146,7 @@ def infer_rdms(
             kind="reliability",
             formula=f"mean {comparison.name} similarity of each subject's RDM with the pool of "
             "all others (lower), and of all (upper)",
-            p_value=float((1 + (by_chance >= lower - 1e-12).sum()) / (1 + len(by_chance))),
+            p_value=permutation_p(lower, by_chance),
         )
     return Inferred(
         scores=found.estimates[:-1],
