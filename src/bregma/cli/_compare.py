@@ -195,16 +195,17 @@ def compare(
         seed=seed,
         progress=True,
     )
+    if report is not None:  # before anything is printed: who reads that may leave early
+        evidence.report(report)
+    if json is not None:
+        atomic_write_text(json, evidence.to_json())
     show(evidence)
     if twins and not any(e.system_null for e in evidence):
         say("No twins: nothing in these models is learned, so none can be untrained.")
     say()
     for sentence in summary(evidence):
         say(sentence)
-    if report is not None:
-        written("report", evidence.report(report))
-    if json is not None:
-        written("evidence", atomic_write_text(json, evidence.to_json()))
+    written(report=report, evidence=json)
 
 
 def _model(spec: str, untrained: bool, seed: int) -> Any:

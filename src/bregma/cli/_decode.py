@@ -49,15 +49,16 @@ def decode(
         level=level,
         seed=seed,
     )
+    if report is not None:  # before anything is printed: who reads that may leave early
+        decoding_html(found, path=report)
+    if out is not None:
+        atomic_write_text(out, json.dumps(as_dict(found), allow_nan=False))
     show(_table(found))
     if len(found.times) > MARKED:
         say(f"These are the {MARKED} best of {len(found.times)} times.")
     say()
     say(found.sentence)
-    if report is not None:
-        written("report", decoding_html(found, path=report))
-    if out is not None:
-        written("decoding", atomic_write_text(out, json.dumps(as_dict(found), allow_nan=False)))
+    written(report=report, decoding=out)
 
 
 def as_dict(found: Decoding) -> dict[str, Any]:

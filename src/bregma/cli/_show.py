@@ -44,7 +44,9 @@ def show(renderable: Any) -> None:
     console.print(Segments(inert), end="")
 
 
-def written(what: str, path: str | Path) -> None:
-    """Say where something was written; the path stays in one piece, ready for copying."""
-    line = Text.assemble(f"{what}: ", (harmless(path), "bold"))
-    Console(highlight=False).print(line, soft_wrap=True)
+def written(**paths: Path | None) -> None:
+    """Say where things were written; a path stays in one piece, ready for copying."""
+    for what, path in paths.items():
+        if path is not None:
+            line = Text.assemble(f"{what}: ", (harmless(path), "bold"))
+            Console(highlight=False).print(line, soft_wrap=True)

@@ -37,7 +37,7 @@ def tour(
     say(
         f"That took {time.monotonic() - began:.0f} s. Now with your own data: bregma compare --help"
     )
-    written("report", toured.report)
+    written(report=toured.report)
     if open_report:
         webbrowser.open(toured.report.absolute().as_uri())
 
