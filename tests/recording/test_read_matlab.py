@@ -15,9 +15,10 @@ import scipy.sparse
 import bregma
 from bregma.errors import InvalidArgument, UnknownName, UnreadableRecording
 from bregma.recording._limits import Budget
+from bregma.recording._matlab import shelf
 from bregma.recording._matlab_5 import level_4, level_5
 from bregma.recording._matlab_7_3 import Struct
-from bregma.recording._read import read_array, read_images
+from bregma.recording._read import read_images
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +160,7 @@ def test_arrays_with_their_labels(tmp_path: Path) -> None:
     assert recording.coordinate("area").tolist() == ["V1", "V1", "IT"]
     stacked = bregma.read(tmp_path / "a.mat", "trials", sampling_rate=10.0)
     assert np.array_equal(stacked.values, np.stack([rates, rates + 1]))
-    assert read_array(tmp_path / "a.mat", "n").tolist() == [1, 2]
+    assert shelf(tmp_path / "a.mat").load("n").tolist() == [1, 2]
     with pytest.raises(UnreadableRecording, match="unequal parts"):
         bregma.read(tmp_path / "a.mat", "uneven", dims=("presentation", "unit"))
     with pytest.raises(UnknownName, match="'session.rate'.*'session.rates'"):

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import re
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,37 +154,6 @@ def readers() -> dict[str, str]:
     return {suffix: ", ".join(_options(_load(name))) for suffix, name in MODULES.items()}
 
 
-def read_array(path: str | Path, key: str | None = None) -> np.ndarray:
-    """One array of a .npy, .npz or .mat file as it is, without labels.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file, or ``"PATH::KEY"``.
-    key : str, optional
-        Name of the array; not needed where there is only one.
-
-    Returns
-    -------
-    array
-        The array.
-
-    Raises
-    ------
-    UnreadableRecording
-        As `read` does.
-    """
-    file, key = split_key(path, key)
-    _check_there(file)
-    module = _module_of(file)
-    if not hasattr(module, "shelf"):
-        raise InvalidArgument(f"{file.name}: arrays are read from .npy, .npz and .mat files")
-    with reading(file):
-        look_over(file)
-        shelf = module.shelf(file)
-        return shelf.load(shelf.only(key))
-
-
 def read_images(path: str | Path, key: str | None = None) -> tuple[np.ndarray, pd.DataFrame]:
     """Images of a .npy, .npz or .mat file with the table that lies beside them.
 
@@ -326,11 +296,16 @@ def _reason(path: Path, error: Exception) -> str:
     said = re.sub(r"\s+", " ", str(error)).strip()[:200]
     said = f"{type(error).__name__}: {said}" if said else type(error).__name__
     looks = _looks_like(path, _KNOWN)
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    ours = Path(frame.f_code.co_filename)
     return (
         f"it is damaged, truncated or no {_suffix_of(path)} file"
         f"{f'; it begins like {looks}' if looks else ''} ({said}). "
         "Copy it again from where it came from, or open it with the program that wrote it"
-    )
+        # What a file holds can end in any error here too: whose fault it is, its owner can tell.
+        + (f"; if that can, please report line {line} of bregma's {ours.name}"
+           if ours.parent == Path(__file__).parent else "")
+    )  # fmt: skip
 
 
 def _looks_like(path: Path, kinds: Sequence[tuple[bytes, str]]) -> str | None:

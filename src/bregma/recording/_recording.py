@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,8 +11,8 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float, Shaped
 
-from bregma.errors import InvalidArgument, InvalidRecording, NotIdentifiable, UnknownName
-from bregma.recording import _show
+from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
+from bregma.recording import _same, _show
 from bregma.recording._checks import (
     DIMS,
     Missing,
@@ -533,26 +532,9 @@ class Recording:
         Recording
             One presentation for each stimulus, in the order of their first presentation.
         """
-        stimuli, rank = first_appearance(self.stimuli)
-        groups = [np.flatnonzero(rank == i) for i in range(len(stimuli))]
-        return self._average(stimuli, groups)
+        from bregma.recording._repeats import average
 
-    def _average(self, stimuli: Labels, groups: list[Any]) -> Recording:
-        values = np.stack([self.data.data[rows].mean(axis=0) for rows in groups])
-        first = np.array([rows[0] for rows in groups])
-        coords: dict[str, Any] = {
-            str(name): coordinate
-            for name, coordinate in self.data.coords.items()
-            if coordinate.dims != ("presentation",)
-        }
-        for name, labels in self.presentations.items():
-            column = labels.to_numpy()
-            if name != "n_repeats" and all((column[g] == column[g[0]]).all() for g in groups):
-                coords[str(name)] = ("presentation", self.data[str(name)].values[first])
-        coords["presentation"] = ("presentation", stimuli)
-        coords["n_repeats"] = ("presentation", np.array([len(g) for g in groups]))
-        data = xr.DataArray(values, dims=self.data.dims, coords=coords, name=self.data.name)
-        return self._with(data, measured_in=self.measured_in)
+        return average(self)
 
     def split_halves(self, n: int = 1, *, seed: int) -> list[tuple[Recording, Recording]]:
         """Split the repeats of every stimulus at random and average each half.
@@ -574,20 +556,10 @@ class Recording:
         NotIdentifiable
             A stimulus was shown only once.
         """
-        stimuli, rank = first_appearance(self.stimuli)
-        once = stimuli[np.bincount(rank) < 2]
-        if len(once):
-            raise NotIdentifiable(
-                f"halves need every stimulus at least twice; shown only once: {shown(once)}"
-            )
+        from bregma.recording._repeats import halves
+
         rng = np.random.default_rng(seed)
-        halves = []
-        for _ in range(n):
-            shuffled = [rng.permutation(np.flatnonzero(rank == i)) for i in range(len(stimuli))]
-            first = [np.sort(rows[: len(rows) // 2]) for rows in shuffled]
-            second = [np.sort(rows[len(rows) // 2 :]) for rows in shuffled]
-            halves.append((self._average(stimuli, first), self._average(stimuli, second)))
-        return halves
+        return [halves(self, rng) for _ in range(n)]
 
     def concat(
         self,
@@ -738,19 +710,7 @@ class Recording:
         bool
             True where nothing differs, types of numbers included.
         """
-        if not isinstance(other, Recording):
-            return False
-        if self.sessions is None or other.sessions is None:
-            same_sessions = self.sessions is other.sessions
-        else:
-            same_sessions = self.sessions.equals(other.sessions)
-        same_types = self.data.dtype == other.data.dtype and all(
-            self.data[name].dtype.kind == other.data[name].dtype.kind
-            for name in self.data.coords
-            if name in other.data.coords
-        )
-        same = self.measured_in == other.measured_in and same_sessions and same_types
-        return same and self.data.identical(other.data)
+        return isinstance(other, Recording) and _same.identical(self, other)
 
     def content_hash(self) -> str:
         """Hash of values and labels, the same for the same content on every machine.
@@ -760,17 +720,7 @@ class Recording:
         str
             64 hexadecimal digits.
         """
-        digest = hashlib.blake2b(digest_size=32)
-        parts = [("values", self.values)]
-        parts += sorted((str(name), c.values) for name, c in self.data.coords.items())
-        for name, array in parts:
-            if array.dtype.kind == "U":  # independent of the longest label's width
-                array = np.frombuffer("\0".join(array).encode(), dtype=np.uint8)
-            little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-            digest.update(f"{name}|{little.dtype.str}|{array.shape}|".encode())
-            digest.update(little.view(np.uint8).data if little.size else b"")
-        digest.update(repr(self.measured_in).encode())
-        return digest.hexdigest()
+        return _same.content_hash(self)
 
     # How it looks
 

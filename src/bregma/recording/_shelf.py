@@ -31,7 +31,7 @@ class Shelf:
     shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]]
     load: Callable[[str], np.ndarray]
 
-    def only(self, key: str | None, *, ndims: Sequence[int] | None = None) -> str:
+    def only(self, key: str | None, *, ndims: Sequence[int]) -> str:
         """Name of the array that is meant: the key, or the only one that it can be."""
         if key is not None:
             if key not in self.shapes:
@@ -41,16 +41,12 @@ class Shelf:
             fits = [
                 name
                 for name, (shape, dtype) in self.shapes.items()
-                if dtype.kind in kinds
-                and int(np.prod(shape)) > 1
-                and (ndims is None or len(shape) in ndims)
+                if dtype.kind in kinds and int(np.prod(shape)) > 1 and len(shape) in ndims
             ]
             if len(fits) == 1:
                 return fits[0]
             if fits:
                 break
-        if ndims is None and len(self.shapes) == 1:
-            return next(iter(self.shapes))
         if not self.shapes:
             raise InvalidRecording("it holds no arrays")
         what = "several arrays could be meant" if fits else "no array can be meant"
