@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import sympy
 
+from bregma.dynamics._functions import derivative
 from bregma.dynamics._grammar import Assignment, Place, names_of, symbol
 from bregma.dynamics._step import Program
 
@@ -46,8 +47,10 @@ def adjoint(
             named = symbol(f"a{n}__")
             made.append(Assignment(str(named), seed, Place("")))
             seed = named
+        if not isinstance(a.value, sympy.Expr):  # a condition that was given a name
+            continue
         for name in sorted(names_of([a.value])):
-            slope = sympy.diff(a.value, symbol(name))
+            slope = derivative(a.value, symbol(name))
             if slope != 0:
                 bar[name] = bar.get(name, sympy.Integer(0)) + seed * slope
     return (

@@ -5,28 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy
 
 from bregma.dynamics import _units
-from bregma.dynamics._functions import FUNCTIONS, dexprel, exprel, spike
+from bregma.dynamics._dimensions import Mismatch, dimension_of
 from bregma.dynamics._grammar import (
-    CONSTANTS,
     Place,
+    check_name,
     names_of,
+    normal,
     parse_expression,
     pieces,
     symbol,
 )
 from bregma.errors import InvalidArgument
 
-if TYPE_CHECKING:
-    from pint.util import UnitsContainer
-
 _LEFT = re.compile(r"\s*(?:d(?P<state>\w+?)\s*/\s*dt|(?P<name>\w+))\s*$")
-_FLAGS = re.compile(r"\(([a-z]{3,}[a-z ,]*)\)\s*$")
-RESERVED = {"t", "dt"}
+_FLAGS = re.compile(r"(?<![*/^\w])\(([a-z]{3,}[a-z ,]*)\)\s*$")
+RESERVED = {"t", "dt", "rand", "randn"}
+MOST_LINES = 300
+MOST_PARTS = 20_000  # of an expression with all names written out
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Line:
     kind: str
     name: str
     value: Any
-    dimension: UnitsContainer | None
+    dimension: _units.Dimension | None
     flags: frozenset[str]
     place: Place
 
@@ -67,10 +67,13 @@ def parse_equations(text: str, flags: Iterable[str]) -> tuple[Line, ...]:
         Lines that cannot be read, names that are defined twice or in a circle.
     """
     lines: dict[str, Line] = {}
-    for piece, place in pieces(text):
+    for n, (piece, place) in enumerate(pieces(text)):
+        if n >= MOST_LINES:
+            place.fail(f"a model has at most {MOST_LINES} lines")
         line = _line(piece, place, set(flags))
         if line.name in lines:
-            place.fail(f"{line.name!r} is defined twice", len(piece) - len(piece.lstrip()))
+            at = len(piece) - len(piece.lstrip())
+            place.fail(f"{line.name!r} is defined twice", at, len(piece.strip()))
         lines[line.name] = line
     return _ordered(lines)
 
@@ -79,11 +82,11 @@ def _line(piece: str, place: Place, allowed: set[str]) -> Line:
     body, dimension, flags = piece, None, frozenset[str]()
     colon = piece.find(":")
     last = _FLAGS.search(piece)
-    words = [w.strip() for w in last[1].split(",")] if last else []
+    words = [" ".join(w.split()) for w in last[1].split(",")] if last else []
     if last and (colon >= 0 or set(words) <= allowed):
         for word in words:
             if word not in allowed:
-                at = piece.rfind(word)
+                at = max(0, piece.rfind(word))
                 place.fail(f"the flag {word!r} is none of {sorted(allowed)}", at, len(word))
         flags, body = frozenset(words), piece[: last.start()]
     if colon >= 0:
@@ -98,10 +101,13 @@ def _line(piece: str, place: Place, allowed: set[str]) -> Line:
     left = _LEFT.match(body if equals < 0 else body[:equals])
     indent = len(body) - len(body.lstrip())
     if not left or not (left["state"] or left["name"]).isidentifier():
-        place.fail("a line is dx/dt = ..., x = ... or x, with an optional : unit", indent)
-    name = left["state"] or left["name"]
-    if name in RESERVED or name in FUNCTIONS or name in CONSTANTS:
-        place.fail(f"{name!r} has a meaning of its own; take another name", indent, len(name))
+        width = len((body if equals < 0 else body[:equals]).strip())
+        place.fail("a line is dx/dt = ..., x = ... or x, with an optional : unit", indent, width)
+    name = normal(left["state"] or left["name"])
+    at = left.start("state") if left["state"] else indent
+    if name in RESERVED:
+        place.fail(f"{name!r} has a meaning of its own; take another name", at, len(name))
+    check_name(name, place, at)
     if equals < 0:
         if left["state"]:
             place.fail(f"d{name}/dt = ... is missing its right side", indent, len(body.strip()))
@@ -109,7 +115,9 @@ def _line(piece: str, place: Place, allowed: set[str]) -> Line:
     value = parse_expression(body[equals + 1 :], Place(place.text, place.start + equals + 1))
     if not isinstance(value, sympy.Expr):
         place.fail(
-            "a number is needed here, not a condition; where(condition, a, b) makes one", equals + 1
+            "a number is needed here, not a condition; where(condition, a, b) makes one",
+            equals + 1,
+            len(body) - equals - 1,
         )
     kind = "differential" if left["state"] else "expression"
     return Line(kind, name, value, dimension, flags, place)
@@ -125,7 +133,10 @@ def _ordered(lines: Mapping[str, Line]) -> tuple[Line, ...]:
             return
         if name in waiting:
             circle = " -> ".join([*waiting[waiting.index(name) :], name])
-            lines[name].place.fail(f"expressions define each other in a circle: {circle}")
+            place = lines[name].place
+            text = place.text[place.start :]
+            indent = len(text) - len(text.lstrip())
+            place.fail(f"expressions define each other in a circle: {circle}", indent, len(name))
         waiting.append(name)
         for other in sorted(names_of([lines[name].value])):
             visit(other)
@@ -134,113 +145,45 @@ def _ordered(lines: Mapping[str, Line]) -> tuple[Line, ...]:
 
     for name in lines:
         visit(name)
+    _check_length(done.values())
     return tuple(done.values())
+
+
+def _check_length(lines: Iterable[Line]) -> None:
+    """Refuse lines that become too long once names are replaced by what they stand for."""
+    length: dict[str, int] = {}
+    for line in sorted(lines, key=lambda line: line.kind != "expression"):  # a stable order
+        if line.value is None:
+            continue
+        n = _length(line.value, length)
+        if n > MOST_PARTS:
+            start = _start(line)
+            line.place.fail("this is too long once all its names are written out", start)
+        if line.kind == "expression":
+            length[line.name] = n
+
+
+def _length(expression: Any, of_names: Mapping[str, int]) -> int:
+    if expression.is_Symbol:
+        return of_names.get(str(expression), 1)
+    return 1 + sum(_length(part, of_names) for part in expression.args)
 
 
 def with_units(expression: Any, defined: Iterable[str]) -> Any:
     """Put the sizes of units in for names such as ``mV`` that nothing else defines."""
     free = names_of([expression]) - set(defined)
     sizes = {symbol(n): sympy.Float(_units.unit(n)[0], 17) for n in free if n in _units.SYMBOLS}
-    return expression.subs(sizes) if sizes else expression
+    return expression.xreplace(sizes) if sizes else expression
 
 
-class Mismatch(Exception):
-    """Two parts of an expression whose units differ."""
-
-
-def dimension_of(
-    expression: Any, known: Mapping[str, UnitsContainer | None]
-) -> UnitsContainer | None:
-    """Dimension of an expression; None where a part has an unknown one.
-
-    Parameters
-    ----------
-    expression : sympy expression or condition
-        With names that are in `known`, or units.
-    known : mapping
-        Name to dimension, None where it is not known.
-
-    Returns
-    -------
-    dimension or None
-        None where it cannot be known.
-
-    Raises
-    ------
-    Mismatch
-        Where numbers of different dimensions are added or compared, or stand in functions.
-    """
-    plain = _units.dimensionless()
-
-    def go(e: Any) -> UnitsContainer | None:
-        if e.is_Symbol:
-            name = str(e)
-            if name in known:
-                return known[name]
-            return _units.unit(name)[1] if name in _units.SYMBOLS else None
-        if e.is_Number or e.is_NumberSymbol:
-            return plain
-        if e.is_Mul:
-            parts = [go(a) for a in e.args]
-            if any(p is None for p in parts):
-                return None
-            total = plain
-            for p in parts:
-                total = total * p
-            return total
-        if e.is_Pow:
-            base, power = go(e.base), e.exp
-            if not power.is_number:
-                same([power], plain)
-                same([e.base], plain)
-                return plain
-            return None if base is None else base ** float(power)
-        if e.is_Add:
-            return same(e.args, None)
-        if isinstance(e, sympy.Piecewise):
-            for _, condition in e.args:
-                go(condition)
-            return same([a for a, _ in e.args], None)
-        if e.is_Relational:
-            same(e.args, None)
-            return plain
-        if isinstance(e, sympy.logic.boolalg.BooleanFunction):
-            for a in e.args:
-                go(a)
-            return plain
-        if isinstance(e, exprel | dexprel | spike) or e.is_Function:
-            same(e.args, plain)
-        return plain
-
-    def same(parts: Iterable[Any], wanted: UnitsContainer | None) -> UnitsContainer | None:
-        first, unknown = None, False
-        for part in parts:
-            if part.is_zero or part in (sympy.oo, -sympy.oo):
-                continue
-            found = go(part)
-            unknown = unknown or found is None
-            if found is None:
-                continue
-            if wanted is None:
-                first, wanted = part, found
-            elif found != wanted:
-                against = f"{first} is {_units.spelled(wanted)}" if first is not None else (
-                    f"{_units.spelled(wanted)} is needed"
-                )  # fmt: skip
-                raise Mismatch(f"{part} is {_units.spelled(found)}, but {against}")
-        return None if unknown else wanted if wanted is not None else plain
-
-    return go(expression)
-
-
-def check_units(line: Line, known: Mapping[str, UnitsContainer | None]) -> None:
+def check_units(line: Line, known: Mapping[str, _units.Dimension | None]) -> None:
     """Refuse a line whose two sides have different units, or that adds what cannot be added."""
     if line.value is None:
         return
     try:
         right = dimension_of(line.value, known)
     except Mismatch as error:
-        line.place.fail(f"units do not match: {error}", _start(line))
+        line.place.fail(f"units do not match: {error}", *_right_side(line))
     left = known.get(line.name)
     if left is None or right is None or line.value.is_zero:
         return
@@ -251,8 +194,17 @@ def check_units(line: Line, known: Mapping[str, UnitsContainer | None]) -> None:
         line.place.fail(
             f"units do not match: {line.name} is {_units.spelled(known[line.name])}, so its right "
             f"side must be that{rate}, and it is {_units.spelled(right)}",
-            _start(line),
+            *_right_side(line),
         )
+
+
+def _right_side(line: Line) -> tuple[int, int]:
+    """Column and width of what stands behind =."""
+    start = _start(line)
+    text = line.place.text[line.place.start + start :].split(";")[0].split("\n")[0]
+    text = text.split("#")[0].split(":")[0]
+    indent = len(text) - len(text.lstrip())
+    return start + indent, max(1, len(text.strip()))
 
 
 def _start(line: Line) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import sympy
 import torch
 
-from bregma.dynamics._functions import dexprel, exprel, spike
+from bregma.dynamics._functions import choice, dexprel, exprel, fraction, sigmoid, spike
 from bregma.dynamics._step import Constants
 
 _SMALL = 1e-3  # below it the series of exprel is exact in double precision
@@ -40,21 +41,27 @@ def evaluate(expression: Any, values: Mapping[str, Any]) -> Any:
         return _piecewise(e, values)
     if isinstance(e, spike):
         return spike_with_surrogate(evaluate(e.args[0], values), e.args[1], values)
+    if e.is_Mul:
+        above, below = ([evaluate(a, values) for a in side] for side in fraction(e))
+        top = _product(above) if above else 1.0
+        return top / _product(below) if below else top
+    if e.is_Pow:
+        return _power(e.base, e.exp, values)
     args = [evaluate(a, values) for a in e.args]
     if e.is_Add:
         return sum(args[1:], start=args[0])
-    if e.is_Mul:
-        total = args[0]
-        for a in args[1:]:
-            total = total * a
-        return total
-    if e.is_Pow:
-        return _power(args[0], e.exp, args[1])
     return _OPERATIONS[e.func](*args)
 
 
+def _product(factors: list[Any]) -> Any:
+    total = factors[0]
+    for factor in factors[1:]:
+        total = total * factor
+    return total
+
+
 def prepare(constants: Constants, values: Mapping[str, Any], dt: float) -> dict[str, torch.Tensor]:
-    """Compute the constants of a step, in the precision and on the device of the values.
+    """Compute the constants of a step in float64, on the device of the values.
 
     Parameters
     ----------
@@ -74,37 +81,52 @@ def prepare(constants: Constants, values: Mapping[str, Any], dt: float) -> dict[
         n: v if isinstance(v, torch.Tensor) else torch.as_tensor(v, dtype=torch.float64)
         for n, v in values.items()
     }
-    like = next(
-        (v for v in tensors.values() if v.is_floating_point()), torch.zeros((), dtype=torch.float64)
-    )
+    devices = [v.device for v in tensors.values() if v.device.type != "cpu"]
+    like = torch.zeros((), dtype=torch.float64, device=devices[0] if devices else "cpu")
     known: dict[str, Any] = {n: v.to(like) for n, v in tensors.items()}
-    known["dt"] = torch.as_tensor(dt).to(like)
+    known["dt"] = torch.as_tensor(dt, dtype=torch.float64).to(like)
     linear = constants.linear
     if linear.states:
         known |= _propagators(linear, known, like)
     return {
-        name: torch.as_tensor(evaluate(e, known)).to(like)
+        name: torch.as_tensor(evaluate(e, known), dtype=like.dtype).to(like)
         for name, e in constants.expressions.items()
     }
 
 
 def _propagators(linear: Any, known: Mapping[str, Any], like: torch.Tensor) -> dict[str, Any]:
-    """Entries of P = exp(A dt) and Q = integral of exp(A s), from one exponential of [[A, 1], [0, 0]]."""
+    """Entries of P and Q of `Linear`, from the exponential of [[A dt, dt], [0, 0]]."""
     n = len(linear.states)
-    entries = [torch.as_tensor(evaluate(e, known)).to(like) for e in linear.matrix]
+    entries = [
+        torch.as_tensor(evaluate(e, known), dtype=like.dtype).to(like) for e in linear.matrix
+    ]
     entries = torch.broadcast_tensors(*entries)
     shape = entries[0].shape
     a = torch.stack(entries, dim=-1).reshape(*shape, n, n)
     eye = torch.eye(n).to(like).expand(*shape, n, n)
     top = torch.cat([a * known["dt"], eye * known["dt"]], dim=-1)
     block = torch.cat([top, torch.zeros_like(top)], dim=-2)
-    e = torch.linalg.matrix_exp(block)
+    e = _matrix_exp(block)
     found = {}
     for i, to in enumerate(linear.states):
         for j, source in enumerate(linear.states):
             found[linear.propagator(to, source)] = e[..., i, j]
             found[linear.integral(to, source)] = e[..., i, n + j]
     return found
+
+
+def _matrix_exp(x: torch.Tensor) -> torch.Tensor:
+    """Scaling, Taylor series, squaring; torch's own is good to 11 digits only for some norms."""
+    norm = float(x.detach().abs().sum(-1).max())
+    n_squarings = max(0, math.ceil(math.log2(norm) + 1)) if 0 < norm < math.inf else 0
+    x = x / 2**n_squarings
+    eye = torch.eye(x.shape[-1]).to(x).expand_as(x)
+    total = eye
+    for k in range(18, 0, -1):
+        total = eye + x @ total / k
+    for _ in range(n_squarings):
+        total = total @ total
+    return total
 
 
 def spike_with_surrogate(distance: Any, surrogate: Any, values: Mapping[str, Any]) -> Any:
@@ -116,66 +138,87 @@ def spike_with_surrogate(distance: Any, surrogate: Any, values: Mapping[str, Any
     return fired + (distance - distance.detach()) * slope
 
 
-def _piecewise(e: sympy.Piecewise, values: Mapping[str, Any]) -> Any:
+def _piecewise(e: sympy.Expr, values: Mapping[str, Any]) -> Any:
     *cases, (last, _) = e.args
-    result = evaluate(last, values)
-    for value, condition in reversed(cases):
-        holds = evaluate(condition, values)
-        if isinstance(holds, bool):
-            result = evaluate(value, values) if holds else result
-        else:
-            chosen = evaluate(value, values)
-            tensors = [x for x in (chosen, result) if isinstance(x, torch.Tensor)]
-            dtype = tensors[0].dtype if tensors else torch.float64
-            result = torch.where(
-                holds, torch.as_tensor(chosen, dtype=dtype), torch.as_tensor(result, dtype=dtype)
-            )
-    return result
+    if not cases:
+        return evaluate(last, values)
+    (value, condition), others = cases[0], e.args[1:]
+    holds = evaluate(condition, values)
+    if not isinstance(holds, torch.Tensor):
+        return evaluate(value, values) if holds else evaluate(_choice(others), values)
+    # Where a branch is not taken its derivatives are cut, or those that are infinite give NaN
+    a = evaluate(value, _where(holds, values))
+    b = evaluate(_choice(others), _where(~holds, values))
+    like = next((x for x in (a, b) if isinstance(x, torch.Tensor)), torch.zeros(()).double())
+    return torch.where(holds, *(torch.as_tensor(x, dtype=like.dtype).to(like) for x in (a, b)))
 
 
-def _power(base: Any, exponent: sympy.Expr, value: Any) -> Any:
+def _choice(pairs: Any) -> Any:
+    return pairs[0][0] if len(pairs) == 1 else choice(*pairs)
+
+
+def _where(holds: torch.Tensor, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        n: torch.where(holds, v, v.detach())
+        if isinstance(v, torch.Tensor) and v.requires_grad
+        else v
+        for n, v in values.items()
+    }
+
+
+def _power(base: sympy.Expr, exponent: sympy.Expr, values: Mapping[str, Any]) -> Any:
+    if exponent.is_number and exponent.is_negative:
+        return 1.0 / _power(base, -exponent, values)
+    x = evaluate(base, values)
+    if exponent == 1:
+        return x
     if exponent == sympy.Rational(1, 2):
-        return torch.sqrt(torch.as_tensor(base))
-    if exponent == -1:
-        return 1 / base
-    if exponent == 2:
-        return base * base
-    if exponent.is_Integer:
-        return base ** int(exponent)
-    return base**value
+        return _real(torch.sqrt)(x)
+    if exponent.is_Integer and exponent <= 4:
+        return _product([x] * int(exponent))
+    y = evaluate(exponent, values)
+    return torch.pow(x, y) if isinstance(x, torch.Tensor) or isinstance(y, torch.Tensor) else x**y
 
 
-def _exprel(x: Any) -> torch.Tensor:
-    x = torch.as_tensor(x)
+def _real(function: Any) -> Any:
+    """A function of tensors that takes Python numbers, too, in full precision."""
+
+    def call(x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            return function(x)
+        return float(function(torch.tensor(x, dtype=torch.float64)))
+
+    return call
+
+
+def _exprel(x: torch.Tensor) -> torch.Tensor:
     small = x.abs() < _SMALL
     safe = torch.where(small, torch.ones_like(x), x)
     series = 1 + x / 2 * (1 + x / 3 * (1 + x / 4 * (1 + x / 5)))
     return torch.where(small, series, torch.expm1(safe) / safe)
 
 
-def _dexprel(x: Any) -> torch.Tensor:
-    x = torch.as_tensor(x)
-    small = x.abs() < 0.05  # the difference below loses digits earlier
+def _dexprel(x: torch.Tensor) -> torch.Tensor:
+    small = x.abs() < 0.5  # the difference below loses digits
     safe = torch.where(small, torch.ones_like(x), x)
     series = torch.zeros_like(x)
-    for k in range(8, -1, -1):  # sum of (k + 1)/(k + 2)! x^k
-        series = series * x + (k + 1) / float(sympy.factorial(k + 2))
+    for k in range(15, -1, -1):  # sum of (k + 1)/(k + 2)! x^k
+        series = series * x + (k + 1) / math.factorial(k + 2)
     return torch.where(small, series, (torch.exp(safe) - torch.expm1(safe) / safe) / safe)
 
 
-def _unary(function: Any) -> Any:
-    return lambda x: function(torch.as_tensor(x))
-
-
 _OPERATIONS: dict[Any, Any] = {
-    sympy.exp: _unary(torch.exp),
-    sympy.log: _unary(torch.log),
-    sympy.sin: _unary(torch.sin),
-    sympy.cos: _unary(torch.cos),
-    sympy.tanh: _unary(torch.tanh),
-    sympy.floor: _unary(torch.floor),
-    exprel: _exprel,
-    dexprel: _dexprel,
+    sympy.exp: _real(torch.exp),
+    sympy.log: _real(torch.log),
+    sympy.sin: _real(torch.sin),
+    sympy.cos: _real(torch.cos),
+    sympy.tanh: _real(torch.tanh),
+    sympy.floor: _real(torch.floor),
+    sympy.Abs: _real(torch.abs),
+    sympy.sign: _real(torch.sign),
+    sigmoid: _real(torch.sigmoid),
+    exprel: _real(_exprel),
+    dexprel: _real(_dexprel),
     sympy.StrictGreaterThan: lambda a, b: a > b,
     sympy.GreaterThan: lambda a, b: a >= b,
     sympy.StrictLessThan: lambda a, b: a < b,

@@ -25,8 +25,9 @@ class exprel(sympy.Function):
     def _eval_is_real(self) -> bool | None:
         return self.args[0].is_real
 
-    def _latex(self, printer: Any) -> str:
-        return rf"\operatorname{{exprel}}\left({printer._print(self.args[0])}\right)"
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        power = "" if exp is None else f"^{{{exp}}}"
+        return rf"\operatorname{{exprel}}{power}\left({printer._print(self.args[0])}\right)"
 
 
 class dexprel(sympy.Function):
@@ -41,6 +42,23 @@ class dexprel(sympy.Function):
 
     def _eval_is_real(self) -> bool | None:
         return self.args[0].is_real
+
+
+class sigmoid(sympy.Function):
+    """1/(1 + exp(-x)), with a derivative that does not overflow."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        """Derivative in terms of the value."""
+        return self * (1 - self)
+
+    def _eval_is_real(self) -> bool | None:
+        return self.args[0].is_real
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        power = "" if exp is None else f"^{{{exp}}}"
+        return rf"\sigma{power}\left({printer._print(self.args[0])}\right)"
 
 
 class spike(sympy.Function):
@@ -59,32 +77,79 @@ class spike(sympy.Function):
         return True
 
 
-def _sigmoid(x: sympy.Expr) -> sympy.Expr:
-    return 1 / (1 + sympy.exp(-x))
+class choice(sympy.Piecewise):
+    """The value of the first condition that holds; the last one always does.
+
+    SymPy's own class solves its conditions to simplify them, which is slow and moves thresholds
+    in floating-point arithmetic. This one stays as it is written.
+    """
+
+    @classmethod
+    def eval(cls, *pairs: Any) -> sympy.Expr | None:
+        """Simplify where the first condition is known to hold."""
+        return pairs[0].expr if pairs[0].cond == True else None  # noqa: E712 (SymPy's true)
+
+
+class _power(sympy.Function):
+    """base**exponent while derivatives are taken: finite at 0, where SymPy's are not."""
+
+    nargs = 2
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        base, exponent = self.args
+        if argindex == 1:
+            return exponent * base ** (exponent - 1)
+        return choice((base**exponent * sympy.log(base), base > 0), (sympy.Integer(0), True))
+
+
+def derivative(expression: sympy.Expr, name: sympy.Symbol) -> sympy.Expr:
+    """Derivative by a variable, almost everywhere: that of floor and of jumps is 0."""
+    symbolic = [p for p in expression.atoms(sympy.Pow) if not p.exp.is_number]
+    if symbolic:
+        expression = expression.replace(
+            lambda e: e.is_Pow and not e.exp.is_number, lambda e: _power(e.base, e.exp)
+        )
+    slope = sympy.diff(expression, name)
+    if slope.has(sympy.Derivative, sympy.Subs):
+        slope = slope.replace(
+            lambda e: isinstance(e, sympy.Derivative | sympy.Subs), lambda e: sympy.Integer(0)
+        )
+    return slope.replace(_power, sympy.Pow) if symbolic else slope
+
+
+def fraction(product: sympy.Mul) -> tuple[list[sympy.Expr], list[sympy.Expr]]:
+    """Factors above and below a single division line, in the order in which engines multiply."""
+    above, below = [], []
+    for factor in product.args:
+        if factor.is_Pow and factor.exp.is_number and factor.exp.is_negative:
+            below.append(sympy.Pow(factor.base, -factor.exp))
+        else:
+            above.append(factor)
+    return above, below
 
 
 def _where(condition: Any, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
-    return sympy.Piecewise((a, condition), (b, True))
+    return choice((a, condition), (b, True))
 
 
 def _clip(x: sympy.Expr, low: sympy.Expr, high: sympy.Expr) -> sympy.Expr:
-    return sympy.Piecewise((low, x < low), (high, x > high), (x, True))
+    return choice((low, x < low), (high, x > high), (x, True))
 
 
 def _min(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
-    return sympy.Piecewise((a, a < b), (b, True))
+    return choice((a, a < b), (b, True))
 
 
 def _max(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
-    return sympy.Piecewise((a, a > b), (b, True))
+    return choice((a, a > b), (b, True))
 
 
 def _step(x: sympy.Expr) -> sympy.Expr:
-    return sympy.Piecewise((sympy.Integer(1), x > 0), (sympy.Integer(0), True))
+    return choice((sympy.Integer(1), x > 0), (sympy.Integer(0), True))
 
 
 def _relu(x: sympy.Expr) -> sympy.Expr:
-    return sympy.Piecewise((x, x > 0), (sympy.Integer(0), True))
+    return choice((x, x > 0), (sympy.Integer(0), True))
 
 
 def _sign(x: sympy.Expr) -> sympy.Expr:
@@ -92,7 +157,7 @@ def _sign(x: sympy.Expr) -> sympy.Expr:
 
 
 def _abs(x: sympy.Expr) -> sympy.Expr:
-    return sympy.Piecewise((x, x > 0), (-x, True))
+    return choice((x, x > 0), (-x, True))
 
 
 # name -> (number of arguments, what it means)
@@ -107,7 +172,7 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., sympy.Expr]]] = {
     "exprel": (1, exprel),
     "abs": (1, _abs),
     "sign": (1, _sign),
-    "sigmoid": (1, _sigmoid),
+    "sigmoid": (1, sigmoid),
     "relu": (1, _relu),
     "step": (1, _step),
     "min": (2, _min),

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy
 
 from bregma.dynamics import _units
-from bregma.dynamics._equations import (
-    Line,
-    Mismatch,
-    check_units,
-    dimension_of,
-    parse_equations,
-    with_units,
-)
+from bregma.dynamics._checks import METHODS, check_neuron
+from bregma.dynamics._dimensions import Mismatch, dimension_of
+from bregma.dynamics._equations import Line, parse_equations, with_units
 from bregma.dynamics._grammar import (
     Assignment,
     Place,
@@ -26,13 +22,10 @@ from bregma.dynamics._grammar import (
     parse_statements,
     symbol,
 )
-from bregma.dynamics._surrogate import surrogate_of
-from bregma.errors import InvalidArgument, UnknownName
+from bregma.dynamics._look import latex, plain
+from bregma.errors import InvalidArgument
 
-if TYPE_CHECKING:
-    from pint.util import UnitsContainer
-
-METHODS = ("auto", "exact", "exponential_euler", "euler", "heun", "milstein", "rk4")
+__all__ = ["METHODS", "Neuron"]
 FLAGS = ("unless refractory", "input", "shared")
 BUILT_IN = ("t", "dt")  # seconds since the beginning, seconds per step
 
@@ -49,7 +42,7 @@ class Neuron:
         the unit is refractory, ``(input)`` is 0 where nothing feeds it, ``(shared)`` is the same
         for all units.
     spike : str, optional
-        Condition of a spike, such as ``"v > theta"``.
+        Condition of a spike, such as ``"v > theta"``; ``>=`` means the same.
     reset : str
         Statements that follow a spike, such as ``"v = v_r; w += b"``.
     refractory : str or float
@@ -63,7 +56,8 @@ class Neuron:
         ``rand`` (uniform in 0 to 1) and ``randn`` (standard normal), drawn for each unit. 0 where
         nothing is given.
     surrogate : str
-        Derivative of a spike in training, see `surrogate_of`.
+        Derivative of a spike in training, see `surrogate_of`; a function of the distance to the
+        threshold in SI units.
     noise : mapping
         Variable to the amplitude of the white noise in its rate: dx = f dt + g dW (Itô).
     method : {"auto", "exact", "exponential_euler", "euler", "heun", "milstein", "rk4"}
@@ -96,51 +90,9 @@ class Neuron:
     method: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UnknownName.of("method", self.method, METHODS)
-        if not self.states and not any(line.kind == "expression" for line in self.lines):
-            raise InvalidArgument("these equations have neither a variable nor an expression")
-        for what, given in (("params", self.params), ("init", self.init), ("noise", self.noise)):
-            there = self.names if what == "params" else set(self.states)
-            for name in given:
-                if name not in there:
-                    raise UnknownName.of(f"name of {what} in the equations", name, sorted(there))
-        for line in self._raw:
-            if line.name in self.params and line.kind != "declared":
-                line.place.fail(f"{line.name!r} is defined here, so params cannot give its value")
-            check_units(line, self.dimensions)
-        self._check_spike()
-
-    def _check_spike(self) -> None:
-        if self.spike is None:
-            if self.reset or self.refractory:
-                raise InvalidArgument("reset and refractory need spike=, the condition of a spike")
-            return
-        if not isinstance(self.condition, sympy.core.relational.Relational):
-            raise InvalidArgument(
-                f"spike={self.spike!r} must be one comparison, such as 'v > theta', so that the "
-                "distance to the threshold is known"
-            )
-        for statement in self.resets:
-            if statement.target not in self.states:
-                statement.place.fail(f"reset changes variables ({', '.join(self.states)}) only")
-        try:
-            dimension_of(self._condition, self.dimensions)
-            for s in self._resets:
-                known = {**self.dimensions}
-                got = dimension_of(s.value, known)
-                if (
-                    not s.value.is_zero
-                    and None not in (got, known[s.target])
-                    and got != known[s.target]
-                ):
-                    s.place.fail(f"units do not match: {s.target} is {_units.spelled(known[s.target])}, "
-                                 f"not {_units.spelled(got)}")  # fmt: skip
-        except Mismatch as error:
-            raise InvalidArgument(f"units do not match in spike= or reset=: {error}") from None
-        surrogate_of(self.surrogate, self.distance)
-        if any("unless refractory" in line.flags for line in self.lines) and not self.refractory:
-            raise InvalidArgument("a variable is held (unless refractory), but refractory= is 0")
+        for what in ("params", "init", "noise"):  # later changes of the caller's own have no effect
+            object.__setattr__(self, what, dict(getattr(self, what)))
+        check_neuron(self)
 
     # What the text says
 
@@ -163,11 +115,12 @@ class Neuron:
         """Every name that is a variable, expression, parameter or input."""
         defined = {line.name for line in self._raw}
         used = names_of([x.value for x in self._raw if x.value is not None])
-        used |= names_of([self._condition]) if self.spike else set()
+        used |= names_of([self._condition]) if self.spike is not None else set()
         used |= names_of([s.value for s in self._resets])
         used |= names_of([self._refractory_condition, *self._noise.values()])
+        used |= names_of([e for e in self.first.values() if isinstance(e, sympy.Basic)])
         units = {n for n in used - defined - set(self.params) if n in _units.SYMBOLS}
-        return frozenset((used | defined) - units - set(BUILT_IN))
+        return frozenset((used | defined) - units - set(BUILT_IN) - {"rand", "randn"})
 
     @cached_property
     def expressions(self) -> dict[str, sympy.Expr]:
@@ -242,9 +195,20 @@ class Neuron:
         return {name: _units.quantity(value)[0] for name, value in self.params.items()}
 
     @cached_property
-    def dimensions(self) -> dict[str, UnitsContainer | None]:
+    def first(self) -> dict[str, Any]:
+        """First values: numbers in SI units, or expressions of parameters, rand and randn."""
+        found = {}
+        for name, given in self.init.items():
+            if isinstance(given, str) and not _units.is_quantity(given):
+                found[name] = parse_expression(given, Place(given))
+            else:
+                found[name] = _units.quantity(given)[0]
+        return found
+
+    @cached_property
+    def dimensions(self) -> dict[str, _units.Dimension | None]:
         """Dimension of every name, None where the text and the values do not say."""
-        found: dict[str, UnitsContainer | None] = dict.fromkeys(self.names)
+        found: dict[str, _units.Dimension | None] = dict.fromkeys(self.names)
         found |= dict.fromkeys(BUILT_IN, _units.time_dimension())
         declared = {x.name: x for x in self._raw if x.dimension is not None}
         found |= {n: x.dimension for n, x in declared.items()}
@@ -258,10 +222,8 @@ class Neuron:
             found[name] = given if given is not None else found[name]
         for line in self._raw:  # expressions without a unit have that of their right side
             if line.kind == "expression" and line.dimension is None:
-                try:
+                with suppress(Mismatch):  # check_units points at it
                     found[line.name] = dimension_of(line.value, found)
-                except Mismatch:
-                    pass  # check_units points at it
         return found
 
     # Making others from it
@@ -323,44 +285,13 @@ class Neuron:
         str
             An ``aligned`` environment, one line for each equation.
         """
-        rows = []
-        for line in self._raw:
-            if line.value is None:
-                continue
-            name = sympy.latex(symbol(line.name))
-            left = rf"\frac{{d{name}}}{{dt}}" if line.kind == "differential" else name
-            noise = ""
-            if line.name in self._noise:
-                noise = rf" + {sympy.latex(self._noise[line.name])}\,\xi_{{{name}}}(t)"
-            rows.append(rf"{left} &= {sympy.latex(line.value)}{noise}")
-        if self.spike is not None:
-            after = r",\; ".join(
-                rf"{sympy.latex(symbol(s.target))} \leftarrow {sympy.latex(s.value)}"
-                for s in self._resets
-            )
-            rows.append(
-                rf"{sympy.latex(self._condition)} &\Rightarrow \text{{spike}}{', ' + after if after else ''}"
-            )
-        return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+        return latex(self)
 
     def _repr_latex_(self) -> str:
         return f"$${self.latex()}$$"
 
     def __repr__(self) -> str:
-        rows = [line.strip() for line in self.equations.strip().splitlines() if line.strip()]
-        rows += [f"spike: {self.spike}"] if self.spike else []
-        rows += [f"reset: {self.reset}"] if self.reset else []
-        rows += [f"refractory: {self.refractory}"] if self.refractory else []
-        rows += [f"noise of {n}: {g}" for n, g in self.noise.items()]
-        rows += (
-            [", ".join(f"{n} = {_short(v)}" for n, v in self.params.items())] if self.params else []
-        )
-        return "Neuron\n  " + "\n  ".join(rows)
+        return plain(self)
 
-
-def _short(value: Any) -> str:
-    return (
-        f"({len(value)} values)"
-        if hasattr(value, "__len__") and not isinstance(value, str)
-        else str(value)
-    )
+    def __getstate__(self) -> dict[str, Any]:  # what was worked out is worked out again
+        return {f.name: getattr(self, f.name) for f in fields(self)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy
 
-from bregma.dynamics._functions import dexprel, exprel, spike
+from bregma.dynamics._functions import dexprel, exprel, fraction, sigmoid, spike
 from bregma.dynamics._grammar import Assignment
 
 _COMPARE = {
@@ -104,19 +104,26 @@ def write(expression: Any, dialect: Dialect) -> str:
         return "(" + dialect.disjunction.join(sorted(map(go, e.args))) + ")"
     if isinstance(e, sympy.Not):
         return dialect.negation.format(go(e.args[0]))
+    if isinstance(e, sigmoid):
+        one = dialect.number.format("1.0")
+        return f"({one}/({one} + {go(sympy.exp(-e.args[0], evaluate=False))}))"
+    if isinstance(e, sympy.Abs | sympy.sign):
+        x, zero, one = go(e.args[0]), *(dialect.number.format(n) for n in ("0.0", "1.0"))
+        below = f"-{x}" if isinstance(e, sympy.Abs) else f"-{one}"
+        above = (
+            x
+            if isinstance(e, sympy.Abs)
+            else dialect.where.format(c=f"{x} > {zero}", a=one, b=zero)
+        )
+        return dialect.where.format(c=f"{x} < {zero}", a=below, b=above)
     return f"{dialect.functions[e.func]}({', '.join(map(go, e.args))})"
 
 
 def _product(e: sympy.Mul, go: Any) -> str:
     """a b / c d, with a single division."""
-    above, below = [], []
-    for a in e.args:
-        if a.is_Pow and a.exp.is_number and a.exp.is_negative:
-            below.append(sympy.Pow(a.base, -a.exp))
-        else:
-            above.append(a)
+    above, below = fraction(e)
     if above and above[0] == -1 and len(above) > 1:
-        text = "-" + go(above[1]) + "".join(f"*{go(a)}" for a in above[2:])
+        text = "-" + "*".join(map(go, above[1:]))
     else:
         text = "*".join(map(go, above)) or go(sympy.Integer(1))
     if below:
@@ -130,8 +137,8 @@ def _power(e: sympy.Pow, go: Any, dialect: Dialect) -> str:
         return f"({go(sympy.Integer(1))}/{go(sympy.Pow(e.base, -exponent))})"
     if exponent == sympy.Rational(1, 2):
         return f"{dialect.functions['sqrt']}({base})"
-    if exponent.is_Integer and exponent <= 4:
-        return "(" + "*".join([base] * int(exponent)) + ")"
+    if exponent.is_Integer and exponent <= 4 and (e.base.is_Symbol or len(base) < 200):
+        return "(" + "*".join([base] * int(exponent)) + ")"  # compilers compute the base once
     return f"{dialect.functions['pow']}({base}, {go(exponent)})"
 
 

@@ -12,17 +12,20 @@ Constants depend on parameters and dt only. They are computed once, before the r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import sympy
 
-from bregma.dynamics._functions import dexprel, exprel, spike
+from bregma.dynamics import _units
+from bregma.dynamics._functions import spike
 from bregma.dynamics._grammar import Assignment, Place, names_of, symbol
-from bregma.dynamics._integrate import Linear, advance, next_of
+from bregma.dynamics._integrate import Linear, advance, next_of, noise_of
 from bregma.dynamics._neuron import Neuron
-from bregma.errors import InvalidEquation
+from bregma.errors import InvalidArgument
 
 Program = tuple[Assignment, ...]
 
@@ -89,16 +92,23 @@ def step_of(neuron: Neuron, fed: Iterable[str] = ()) -> Step:
         A name without a value that nothing feeds.
     """
     fed = set(fed) | set(neuron.inputs)
+    check_fed(neuron, fed)
     check_complete(neuron, fed)
     used = names_of(
-        [*neuron.rates.values(), *neuron.amplitudes.values(), *neuron.expressions.values()]
+        [
+            *neuron.rates.values(),
+            *neuron.amplitudes.values(),
+            *neuron.expressions.values(),
+            *(a.value for a in neuron.resets),
+            neuron.condition,
+            neuron.refractory_condition,
+        ]
     )
-    used |= names_of([neuron.condition] if neuron.spike else [])
     inputs = tuple(sorted(fed & set(neuron.names))) + (("t",) if "t" in used else ())
     made = advance(
         neuron.rates, neuron.amplitudes, varying=inputs, held=neuron.held, method=neuron.method
     )
-    hoist = Hoist({*neuron.states, *inputs, *(f"{n}__noise" for n in made.noises)})
+    hoist = Hoist({*neuron.states, *inputs, *map(noise_of, made.noises)})
     program = hoist.program(made.program)
     after = {symbol(n): symbol(next_of(n)) for n in neuron.states}
     spikes = neuron.spike is not None
@@ -120,22 +130,37 @@ def step_of(neuron: Neuron, fed: Iterable[str] = ()) -> Step:
     )
 
 
+def check_fed(neuron: Neuron, fed: Collection[str]) -> None:
+    """Refuse to feed what has an equation of its own, or what the text reads as a unit."""
+    for name in sorted(fed):
+        if name in neuron.states or name in neuron.expressions:
+            raise InvalidArgument(f"{name!r} has an equation of its own, so nothing can feed it")
+        if name in _units.SYMBOLS and name not in neuron.names:
+            raise InvalidArgument(
+                f"{name!r} is a unit; to feed it, declare it with a line '{name} (input)'"
+            )
+
+
 def check_complete(neuron: Neuron, fed: Collection[str]) -> None:
     """Refuse equations with names that have no value and that nothing feeds."""
     missing = [n for n in neuron.open_names if n not in fed]
     if not missing:
         return
-    name, text = missing[0], neuron.equations
+    name = missing[0]
     reason = (
         f"{name!r} has no value: give it in params=, feed it, or declare it with a line "
         f"'{name} (input)' (undefined: {', '.join(missing)})"
     )
-    import re
+    texts = (neuron.equations, neuron.spike, neuron.reset, neuron.refractory)
+    for text in map(str, (*texts, *neuron.noise.values(), *neuron.init.values())):
+        found = re.search(rf"\b{re.escape(name)}\b", re.sub(r"#.*", _blank, text))
+        if found:
+            Place(text).fail(reason, found.start(), len(name))
+    raise InvalidArgument(reason)
 
-    found = re.search(rf"\b{name}\b", text)
-    if found:
-        Place(text).fail(reason, found.start(), len(name))
-    raise InvalidEquation(reason, line=str(neuron.spike or neuron.reset))
+
+def _blank(comment: re.Match[str]) -> str:
+    return " " * len(comment[0])
 
 
 class Hoist:
@@ -199,27 +224,44 @@ def common_parts(program: Iterable[Assignment], prefix: str = "s") -> Program:
     -------
     tuple of Assignment
         Each shared part stands before the first assignment that uses it.
+
+    Raises
+    ------
+    ValueError
+        A name that is assigned twice, or whose old value is read by another assignment.
     """
     assignments = list(program)
-    names = (symbol(f"{prefix}{i}__") for i in range(10**6))
-    # spike and its surrogate are kept whole: the surrogate is not computed in the forward pass
-    shared, values = sympy.cse([a.value for a in assignments], symbols=names, order="none")
-    waiting = [Assignment(str(n), v, Place("")) for n, v in shared]
-    waiting += [replace(a, value=v) for a, v in zip(assignments, values, strict=True)]
-    targets = {a.target: a for a in waiting}
+    _check_single(assignments)
+    # A surrogate is not computed in the forward pass, so nothing is taken out of it
+    hidden: dict[sympy.Expr, sympy.Expr] = {}
+
+    def hide(e: sympy.Expr) -> sympy.Expr:
+        name = hidden.setdefault(e.args[1], symbol(f"surrogate{len(hidden)}__"))
+        return spike(e.args[0], name)
+
+    values = [a.value.replace(lambda e: isinstance(e, spike), hide) for a in assignments]
+    names = (symbol(f"{prefix}{i}__") for i in count())
+    shared, values = sympy.cse(values, symbols=names, order="none")
+    back = {name: e for e, name in hidden.items()}
+    parts = {str(n): Assignment(str(n), v.xreplace(back), Place("")) for n, v in shared}
     done: dict[str, Assignment] = {}
 
     def place(a: Assignment) -> None:
-        if a.target in done:
-            return
         for name in sorted(names_of([a.value])):
-            if name in targets and name != a.target:
-                place(targets[name])
+            if name in parts and name not in done:
+                place(parts[name])
         done[a.target] = a
 
-    for a in waiting[len(shared) :]:
-        place(a)
+    for a, value in zip(assignments, values, strict=True):
+        place(replace(a, value=value.xreplace(back)))
     return tuple(done.values())
 
 
-OWN_FUNCTIONS = (exprel, dexprel, spike)
+def _check_single(assignments: list[Assignment]) -> None:
+    targets = [a.target for a in assignments]
+    reads = [names_of([a.value]) for a in assignments]
+    for n, name in enumerate(targets):
+        readers = [i for i, names in enumerate(reads) if name in names]
+        old = any(i <= n for i in readers)
+        if targets.count(name) > 1 or (old and any(i != n for i in readers)):
+            raise ValueError(f"the value of {name!r} changes within the program")

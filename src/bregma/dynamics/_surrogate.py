@@ -47,17 +47,22 @@ def surrogate_of(text: str, distance: sympy.Expr) -> sympy.Expr:
     ----------
     Neftci, Mostafa and Zenke (2019), Surrogate gradient learning in spiking neural networks.
     """
-    named = re.fullmatch(r"\s*([a-z_]+)\s*(?:\(\s*([-+.\deE]+)\s*\))?\s*", text)
+    named = re.fullmatch(r"\s*([a-z_]+)\s*(?:\(\s*([-+.\d][-+.\deE]*)\s*\))?\s*", text)
     if named and named[1] != "x":
         if named[1] not in SURROGATES:
             raise UnknownName.of("surrogate", named[1], SURROGATES)
         default, formula = SURROGATES[named[1]]
-        k = float(named[2]) if named[2] else default
-        if not k > 0:
+        try:
+            k = float(named[2] or default)
+        except ValueError:
+            k = 0.0
+        if not 0 < k < float("inf"):
             raise InvalidArgument(f"the number of the surrogate {text!r} must be above 0")
-        derivative = parse_expression(formula, Place(formula)).subs(symbol("k"), k)
+        slope = parse_expression(formula, Place(formula)).xreplace(
+            {symbol("k"): sympy.Float(k, 17)}
+        )
     else:
-        derivative = with_units(parse_expression(text, Place(text)), ["x"])
-        if names_of([derivative]) - {"x"}:
+        slope = with_units(parse_expression(text, Place(text)), ["x"])
+        if not isinstance(slope, sympy.Expr) or names_of([slope]) - {"x"}:
             raise InvalidArgument(f"a surrogate is an expression of the distance x, not {text!r}")
-    return derivative.subs(symbol("x"), distance)
+    return slope.xreplace({symbol("x"): distance})

@@ -1,0 +1,52 @@
+"""How a neuron looks: in LaTeX, and as plain text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sympy
+
+from bregma.dynamics._grammar import symbol
+
+if TYPE_CHECKING:
+    from bregma.dynamics._neuron import Neuron
+
+
+def latex(neuron: Neuron) -> str:
+    """The equations as an ``aligned`` environment, in the order of the text."""
+    rows = []
+    for line in sorted(neuron._raw, key=lambda line: line.place.start):
+        if line.value is None:
+            continue
+        name = sympy.latex(symbol(line.name))
+        left = rf"\frac{{d {name}}}{{d t}}" if line.kind == "differential" else name
+        noise = ""
+        if line.name in neuron._noise:
+            noise = rf" + {sympy.latex(neuron._noise[line.name])}\,\xi_{{{name}}}(t)"
+        rows.append(rf"{left} &= {sympy.latex(line.value)}{noise}")
+    if neuron.spike is not None:
+        after = r",\; ".join(
+            rf"{sympy.latex(symbol(s.target))} \leftarrow {sympy.latex(s.value)}"
+            for s in neuron._resets
+        )
+        spikes = sympy.latex(neuron._condition)
+        rows.append(rf"{spikes} &\Rightarrow \text{{spike}}{', ' + after if after else ''}")
+    return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+
+
+def plain(neuron: Neuron) -> str:
+    """The text of a neuron, its conditions and its values."""
+    rows = [line.strip() for line in neuron.equations.strip().splitlines() if line.strip()]
+    rows += [f"spike: {neuron.spike}"] if neuron.spike else []
+    rows += [f"reset: {neuron.reset}"] if neuron.reset else []
+    rows += [f"refractory: {neuron.refractory}"] if neuron.refractory else []
+    rows += [f"noise of {n}: {g}" for n, g in neuron.noise.items()]
+    if neuron.params:
+        rows.append(", ".join(f"{n} = {_short(v)}" for n, v in neuron.params.items()))
+    return "Neuron\n  " + "\n  ".join(rows)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str) or not getattr(value, "shape", getattr(value, "__len__", None)):
+        return str(value)
+    return f"({len(value)} values)"
