@@ -138,6 +138,7 @@ def test_tree_holds_each_point_in_its_boxes(n):
         ({"profile": "gaussain"}, UnknownName, "gaussian"),
         ({"scale": -1.0}, InvalidArgument, "scale"),
         ({"scale": 0.0}, InvalidArgument, "scale"),
+        ({"scale": 1e-200}, InvalidArgument, "square"),
         ({"p_max": 1.5}, InvalidArgument, "p_max"),
         ({"post": np.zeros((4, 3))}, InvalidArgument, "axes"),
         ({"period": (20.0,)}, InvalidArgument, "period"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 
@@ -95,7 +96,7 @@ def test_torch_gives_the_same_bits():
     np.testing.assert_array_equal(out_32.numpy(), expected_32)
 
 
-TRITON = """
+KERNEL = """
 import sys
 import numpy as np, torch, triton, triton.language as tl
 from bregma.dynamics import _random_triton as random
@@ -113,7 +114,9 @@ def kernel(key, step, mean, out, out_32, theirs, n, SIZE: tl.constexpr):
     c = i.to(tl.uint32)
     x0, _x1, _x2, _x3 = tl.philox(key, c, c * 0 + step.to(tl.uint32), c * 0 + 3, c * 0 + 2)
     tl.store(theirs + i, (x0 >> 8).to(tl.float32) * 5.960464477539063e-08, here)
+"""
 
+INTERPRET = """
 mean = torch.from_numpy(np.linspace(0, 95, 5000))
 n = len(mean)
 out, out_32 = torch.empty(3, n, dtype=torch.float64), torch.empty(2, n)
@@ -122,23 +125,47 @@ kernel[(5,)](2**62 + 987654321, 77, mean, out, out_32, theirs, n, SIZE=1024)
 np.savez(sys.argv[1], out=out.numpy(), out_32=out_32.numpy(), theirs=theirs.numpy())
 """
 
+COMPILE = """
+types = dict(key="i64", step="i32", mean="*fp64", out="*fp64", out_32="*fp32", theirs="*fp32",
+             n="i32", SIZE="constexpr")
+source = triton.compiler.ASTSource(fn=kernel, signature=types, constexprs={(7,): 1024})
+target = triton.backends.compiler.GPUTarget("cuda", 80, 32)
+compiled = triton.compile(source, target=target, options={"enable_fp_fusion": False})
+open(sys.argv[1], "w").write(compiled.asm["ptx"])
+"""
 
-@pytest.mark.skipif(
+needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton is not there on every platform"
 )
+
+
+def run_triton(program, out, folder, **environment):
+    # In a process of its own: Triton reads the environment when it is first imported.
+    (folder / "kernel.py").write_text(KERNEL + program)
+    command = [sys.executable, folder / "kernel.py", out]
+    variables = os.environ | environment | {"TRITON_CACHE_DIR": str(folder / "cache")}
+    subprocess.run(command, env=variables, check=True)
+
+
+@needs_triton
 def test_triton_gives_the_same_bits_and_its_own_philox_agrees(tmp_path):
-    # In a process of its own: Triton reads the variable when it is first imported.
-    (tmp_path / "kernel.py").write_text(TRITON)
-    subprocess.run(
-        [sys.executable, tmp_path / "kernel.py", tmp_path / "out.npz"],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        check=True,
-    )
+    run_triton(INTERPRET, tmp_path / "out.npz", tmp_path, TRITON_INTERPRET="1")
     got = np.load(tmp_path / "out.npz")
     expected, expected_32 = numpy_numbers()
     np.testing.assert_array_equal(got["out"], expected)
     np.testing.assert_array_equal(got["out_32"], expected_32)
     np.testing.assert_array_equal(got["theirs"], expected_32[0])
+
+
+@needs_triton
+def test_compiled_for_a_gpu_every_operation_is_rounded_by_itself(tmp_path):
+    # what the interpreter computes is then also what a GPU computes: IEEE 754 leaves no choice
+    run_triton(COMPILE, tmp_path / "kernel.ptx", tmp_path, TRITON_INTERPRET="0")
+    code = (tmp_path / "kernel.ptx").read_text()
+    arithmetic = set(re.findall(r"\b(?:fma|mul|add|sub|div|sqrt)\.[a-z.]*f(?:32|64)\b", code))
+    assert {"mul.rn.f64", "add.rn.f64", "div.rn.f64", "sqrt.rn.f64"} <= arithmetic
+    assert all(".rn." in operation for operation in arithmetic)
+    assert not any("fma" in operation for operation in arithmetic)
 
 
 def test_numbers_do_not_depend_on_how_units_and_steps_are_divided():

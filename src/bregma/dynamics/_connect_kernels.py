@@ -47,7 +47,8 @@ def grown(targets):
 def bernoulli_rows(key, first, last, n_post, hazard, others, capacity):
     """Each target with probability 1 - exp(-hazard): jumps of geometric length."""
     indptr, targets = np.zeros(last - first + 1, np.int64), np.empty(capacity, np.int32)
-    n, n_candidates, mean_gap = 0, n_post - others, 1.0 / hazard
+    n, n_candidates = 0, n_post - others
+    mean_gap = min(1.0 / hazard, 1e300)  # finite, so that a jump never is 0 times infinity
     for i in range(first, last):
         after_self = i if others else n_post
         j, block = 0, 0

@@ -108,8 +108,10 @@ class Spatial(Rule):
     def __post_init__(self) -> None:
         if self.profile not in get_args(Profile):
             raise UnknownName.of("profile", self.profile, get_args(Profile))
-        if not 0 < self.scale < np.inf:
-            raise InvalidArgument(f"scale must be positive and finite, not {self.scale}")
+        if not (self.scale > 0 and 0 < self.scale**2 < np.inf):
+            raise InvalidArgument(
+                f"scale must be positive, and its square neither 0 nor infinite; not {self.scale}"
+            )
         check_probability(self.p_max, "p_max")
         for name in ("pre", "post"):
             places = np.array(getattr(self, name), dtype=np.float64, order="C")

@@ -30,8 +30,8 @@ MAX_PART, NEGLIGIBLE = tl.constexpr(formulas.MAX_PART), tl.constexpr(formulas.NE
 def philox(key, unit, step, stream, block):
     """Four random blocks of uint32."""
     zero = (unit * 0).to(tl.uint32)
-    k0 = zero + (key & 0xFFFFFFFF).to(tl.uint32)
-    k1 = zero + ((key >> 32) & 0xFFFFFFFF).to(tl.uint32)
+    key_64 = tl.to_tensor(key).to(tl.int64)
+    k0, k1 = zero + key_64.to(tl.uint32), zero + (key_64 >> 32).to(tl.uint32)
     c0, c1 = unit.to(tl.uint32), zero + tl.to_tensor(step).to(tl.uint32)
     c2, c3 = zero + tl.to_tensor(stream).to(tl.uint32), zero + tl.to_tensor(block).to(tl.uint32)
     a, b = zero + MULTIPLIER_0, zero + MULTIPLIER_1
