@@ -19,6 +19,7 @@ from bregma.run import progress as show_progress
 
 # name -> module with run(plan, state, n_steps, probes) -> Outcome
 ENGINES = {
+    "cpu": "bregma.dynamics._cpu",
     "reference": "bregma.dynamics._reference",
 }
 PIECE = 5000  # steps between two looks at the clock, at the progress bar and for NaN
