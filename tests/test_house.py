@@ -172,15 +172,6 @@ def test_reading_a_recording_needs_no_torch():
     assert not loaded & set(HEAVY)
 
 
-def test_help_loads_nothing_heavy():
-    code = (
-        "import sys; sys.argv = ['bregma', '--help']\n"
-        "from bregma.cli import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass"
-    )
-    assert not modules_after(code) & {*HEAVY, "numpy", "pandas", "xarray", "sklearn"}
-
-
 def test_every_error_has_its_section_in_the_docs():
     text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     for name in errors.__all__:

@@ -9,7 +9,7 @@ import bregma
 from bregma.cli._arguments import parse_window
 from bregma.cli._show import harmless, say, show
 
-HEAVY = ("torch", "numpy", "pandas", "xarray", "scipy", "numba", "plotly", "sklearn", "mne")
+HEAVY = ("torch", "numpy", "pandas", "xarray", "scipy", "numba", "plotly", "sklearn", "mne", "dask")
 
 
 @pytest.mark.parametrize("args", [["--help"], ["compare", "--help"], ["--version"]])

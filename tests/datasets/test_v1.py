@@ -136,7 +136,7 @@ def test_only_the_seed_decides_and_more_repeats_change_nothing_before():
 
 @pytest.mark.parametrize(
     "wish",
-    [{"n_units": 0}, {"n_repeats": 0}, {"n_subjects": 0}, {"max_count": 0.0}, {"noise": 0.5}],
+    [{"n_units": 0}, {"n_repeats": 0}, {"n_subjects": 0}, {"noise": 0.5}],
 )
 def test_impossible_wishes(wish):
     with pytest.raises(InvalidArgument):

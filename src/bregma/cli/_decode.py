@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,32 +51,13 @@ def decode(
     if report is not None:  # before anything is printed: who reads that may leave early
         decoding_html(found, path=report)
     if out is not None:
-        atomic_write_text(out, json.dumps(as_dict(found), allow_nan=False))
+        atomic_write_text(out, found.to_json())
     show(_table(found))
     if len(found.times) > MARKED:
         say(f"These are the {MARKED} best of {len(found.times)} times.")
     say()
     say(found.sentence)
     written(report=report, decoding=out)
-
-
-def as_dict(found: Decoding) -> dict[str, Any]:
-    """Everything of a decoding that JSON can hold."""
-    columns = {name: column.tolist() for name, column in found.to_frame().items()}
-    return {
-        "kind": "bregma decoding",
-        "sentence": found.sentence,
-        "classes": list(map(str, found.classes)),
-        "chance": found.chance,
-        "threshold": found.threshold,
-        "level": found.level,
-        "n": found.n,
-        "method": found.method,
-        "exchanged": found.exchanged,
-        "seed": found.seed,
-        "settings": found.settings,
-        "times": columns,
-    }
 
 
 def _table(found: Decoding) -> Any:

@@ -12,6 +12,7 @@ from bregma.recording import Recording, Stimuli
 from bregma.run import spawn
 
 PIXELS = 64  # images are looked at with so many rows and columns
+MAX_COUNT = 30.0  # of a typical cell, to its best grating; images drive it much less
 BASELINE = 0.02  # of the highest count
 HALF = 0.2  # contrast of the preferred grating at which a cell is at half of its highest count
 WORDS = ("subject", "kind")  # columns of the truth that are not numbers
@@ -24,7 +25,6 @@ def v1_population(
     n_repeats: int = 10,
     n_subjects: int = 2,
     noise: float = 1.5,
-    max_count: float = 30.0,
     seed: int,
 ) -> Simulated:
     """Spike counts of simple and complex cells of known tuning, in several subjects.
@@ -47,9 +47,6 @@ def v1_population(
         Subjects; all see the same presentations.
     noise : float
         Fano factor (variance over mean) of the counts, 1 or more.
-    max_count : float
-        About the count that a typical cell gives to its best grating; natural images drive it
-        much less.
     seed : int
         Makes the tuning and the noise, independently of each other.
 
@@ -80,10 +77,10 @@ def v1_population(
     >>> brain.recording
     Recording('V1-like', 18 presentations of 6 stimuli, 8 units, in spikes)
     """
-    if min(n_units, n_repeats, n_subjects) < 1 or max_count <= 0:
+    if min(n_units, n_repeats, n_subjects) < 1:
         raise InvalidArgument(
-            "n_units, n_repeats and n_subjects must be 1 or more and max_count above 0, not "
-            f"{n_units}, {n_repeats}, {n_subjects} and {max_count}"
+            "n_units, n_repeats and n_subjects must be 1 or more, not "
+            f"{n_units}, {n_repeats} and {n_subjects}"
         )
     if noise < 1:
         raise InvalidArgument(
@@ -92,7 +89,7 @@ def v1_population(
         )
     units = pd.concat([_cells(n_units, s, spawn(seed, "tuning", s)) for s in range(n_subjects)])
     grey = stimuli.images((PIXELS, PIXELS)).mean(axis=-1) / 255  # (stimulus, row, column)
-    units["gain"] *= max_count
+    units["gain"] *= MAX_COUNT
     signal = _expected_counts(grey, units)  # (stimulus, unit)
     n = len(signal)
     counts = np.concatenate(

@@ -6,6 +6,7 @@ which is what makes the observed labels one arrangement among equals.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -122,6 +123,32 @@ class Decoding:
             "time": self.times, "score": self.score, "low": self.band[:, 0],
             "high": self.band[:, 1], "p_value": self.p_value, "p_pointwise": self.p_pointwise,
         })  # fmt: skip
+
+    def to_json(self) -> str:
+        """Everything but the single permutations as JSON text.
+
+        Returns
+        -------
+        str
+            An object; ``times`` holds the columns of `to_frame`.
+        """
+        return json.dumps(
+            {
+                "kind": "bregma decoding",
+                "sentence": self.sentence,
+                "classes": list(map(str, self.classes)),
+                "chance": self.chance,
+                "threshold": self.threshold,
+                "level": self.level,
+                "n": self.n,
+                "method": self.method,
+                "exchanged": self.exchanged,
+                "seed": self.seed,
+                "settings": self.settings,
+                "times": self.to_frame().to_dict("list"),
+            },
+            allow_nan=False,
+        )
 
     def __repr__(self) -> str:
         return f"Decoding({self.method}: {self.sentence})"
