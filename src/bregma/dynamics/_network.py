@@ -79,7 +79,8 @@ class Population:
             )
         if isinstance(self.neuron, Spikes) and self.neuron.trains.n_units != self.size:
             raise InvalidArgument(
-                f"the population has {self.size} units, its spike trains {self.neuron.trains.n_units}"
+                f"the population has {self.size} units, its spike trains have "
+                f"{self.neuron.trains.n_units}"
             )
         if isinstance(self.neuron, Poisson):
             shape = self.neuron.rates.shape

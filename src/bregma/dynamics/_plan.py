@@ -46,7 +46,8 @@ class PopulationPlan:
     constants, parameters : name -> array of shape () or (unit,); parameters are for statements.
     initial : variable -> (unit,).
     refractory_steps : for how many steps after a spike a unit is refractory.
-    key : key of its random numbers.
+    key, first : key of its random numbers, and the number that its first unit has in them: not 0
+    where this is a part of a larger population.
     """
 
     name: str
@@ -58,6 +59,12 @@ class PopulationPlan:
     initial: Mapping[str, Array]
     refractory_steps: int
     key: int
+    first: int = 0
+
+    @property
+    def numbers(self) -> Array:
+        """Numbers of its units, which random numbers are drawn for."""
+        return np.arange(self.first, self.first + self.size)
 
     @property
     def spikes(self) -> bool:
@@ -258,14 +265,10 @@ def _projection(
         raise InvalidArgument(f"the delay of {p.label} must not be negative")
     if delay.ndim and len(delay) and (delay == delay[0]).all():
         delay = delay[0]
-    fixed, scalars = {}, {}
-    for name, value in p.synapse.values.items():
-        number = drawn(value, name)
-        (fixed if number.ndim else scalars)[f"syn_{name}"] = number
-    fixed |= {n: np.asarray(v, np.float64) for n, v in names.parameters().items() if np.ndim(v)}
-    scalars |= {
-        n: np.asarray(v, np.float64) for n, v in names.parameters().items() if not np.ndim(v)
-    }
+    numbers = {f"syn_{n}": drawn(v, n) for n, v in p.synapse.values.items()}
+    numbers |= {n: np.asarray(v, np.float64) for n, v in names.parameters().items()}
+    fixed = {n: v for n, v in numbers.items() if v.ndim}
+    scalars = {n: v for n, v in numbers.items() if not v.ndim}
     sizes = {"pre": pre.size, "post": post.size, "synapse": len(targets)}
     variables = {}
     for name in p.synapse.states:
@@ -281,11 +284,11 @@ def _projection(
         )
 
     hoist = Hoist({*variables, *fixed, *names.changing})
-    advance_programs = _advance(p.synapse, names, hoist)
+    programs, linear = _advance(p.synapse, names, hoist)
     on_pre = _statements(p, names, p.synapse.pre_statements, "pre", hoist)
     on_post = _statements(p, names, p.synapse.post_statements, "post", hoist)
     sums = {n: hoist.expression(names.renamed(e)) for n, e in p.synapse.sums.items()}
-    constants = prepare(replace_found(advance_programs[1], hoist), scalars, dt)
+    constants = prepare(Constants(linear, hoist.found), scalars, dt)
     return ProjectionPlan(
         name=p.label,
         pre=p.pre,
@@ -296,16 +299,11 @@ def _projection(
         variables=variables,
         fixed={n: v.astype(dtype) for n, v in fixed.items()},
         constants={n: v.numpy().astype(dtype) for n, v in constants.items()},
-        advance=advance_programs[0],
+        advance=programs,
         on_pre=on_pre,
         on_post=on_post,
         sums=sums,
     )
-
-
-def replace_found(linear: Any, hoist: Hoist) -> Constants:
-    """The constants that were named so far."""
-    return Constants(linear, hoist.found)
 
 
 class _Names:
@@ -373,13 +371,18 @@ class _Names:
         new = expression.xreplace({symbol(n): symbol(a) for n, a in self.map.items()})
         for side, neuron in self.sides.items():
             if isinstance(neuron, Neuron):
-                inside = {symbol(n): symbol(f"{side}_n_{n}") for n in neuron.names}
-                written = {
-                    symbol(f"{side}_n_{n}"): e.xreplace(inside)
-                    for n, e in neuron.expressions.items()
-                }
-                new = new.xreplace(written)
+                arrays = {symbol(n): symbol(f"{side}_n_{n}") for n in neuron.names}
+                new = new.xreplace(
+                    {arrays[symbol(n)]: e.xreplace(arrays) for n, e in neuron.expressions.items()}
+                )
         return new
+
+    def scalar(self, array: str) -> bool:
+        """Whether a name stands for one number, the same everywhere."""
+        values = {**self.parameters(), **{f"syn_{n}": v for n, v in self.synapse.values.items()}}
+        return (
+            array in values and np.ndim(values[array]) == 0 and not isinstance(values[array], str)
+        )
 
     def target(self, s: Assignment) -> str:
         if s.target not in self.map:
@@ -403,14 +406,13 @@ def _advance(synapse: Synapse, names: _Names, hoist: Hoist) -> tuple[dict[str, P
     programs: dict[str, Program] = {}
     for place, prefix in (("pre", "pre_"), ("post", "post_"), ("synapse", "syn_")):
         mine = [a for a in made.program if a.target.startswith(prefix)]
-        for a in mine:
-            others = {
-                n.partition("_")[0] for n in names_of([a.value]) if n in {*names.map.values()}
-            }
-            if place != "synapse" and others - {place}:
-                raise InvalidArgument(
-                    f"a variable of {names.label} marked ({place}) must depend on that side only"
-                )
+        used = names_of([a.value for a in mine]) & {
+            n for n in names.map.values() if not names.scalar(n)
+        }
+        if place != "synapse" and any(not n.startswith(prefix) for n in used):
+            raise InvalidArgument(
+                f"a variable of {names.label} marked ({place}) must depend on that side only"
+            )
         if mine:
             programs[place] = hoist.program(mine)
     return programs, made.linear
@@ -421,25 +423,22 @@ def _statements(
 ) -> tuple[Statement, ...]:
     """What each statement does: to the unit that fired, to each synapse, or to other units."""
     found = []
+    arrays = {n for n in names.map.values() if not names.scalar(n)}
     added = {names.target(s) for s in statements if _adds(names.target(s), side)}
     for s in statements:
-        target = names.target(s)
-        value = names.renamed(s.value, s.place)
-        read = names_of([value]) - {target}
+        target, value = names.target(s), names.renamed(s.value, s.place)
         if _adds(target, side):
-            if not s.adds or names_of([sympy.expand(value - symbol(target))]) & added:
+            increment = sympy.expand(value - symbol(target))
+            if not s.adds or names_of([increment]) & added:
                 s.place.fail(
-                    f"many synapses change {s.target!r} at once, so it can only grow (+= or -=), by "
-                    "something that they do not change"
+                    f"many synapses change {s.target!r} at once, so it can only grow (+= or -=), "
+                    "by something that they do not change"
                 )
-            found.append(
-                Statement("add", target, hoist.expression(sympy.expand(value - symbol(target))))
-            )
+            found.append(Statement("add", target, hoist.expression(increment)))
         elif target.startswith("syn_"):
             found.append(Statement("synapse", target, hoist.expression(value)))
         else:
-            other = {n for n in read if not n.startswith(f"{side}_") and n in set(names.map.values())
-                     and n not in hoist.found and not _scalar(n, names)}  # fmt: skip
+            other = {n for n in names_of([value]) & arrays if not n.startswith(f"{side}_")}
             if other:
                 s.place.fail(
                     f"{s.target!r} belongs to the unit that fired, so it cannot depend on single "
@@ -447,12 +446,6 @@ def _statements(
                 )
             found.append(Statement("unit", target, hoist.expression(value)))
     return tuple(found)
-
-
-def _scalar(array: str, names: _Names) -> bool:
-    return array.startswith("syn_") and array[4:] in names.synapse.values and not np.ndim(
-        names.synapse.values[array[4:]]
-    )  # fmt: skip
 
 
 def _adds(target: str, side: str) -> bool:

@@ -111,7 +111,7 @@ class _World:
         assert step is not None
         env = self._environment(p, k, sums)
         for stream, n in enumerate(step.noises):
-            drawn = _random.normal(p.key, np.arange(p.size), k, stream, dtype=self.plan.dtype)
+            drawn = _random.normal(p.key, p.numbers, k, stream, dtype=self.plan.dtype)
             env[noise_of(n)] = torch.from_numpy(drawn)
         for a in step.advance:
             env[a.target] = evaluate(a.value, env)
@@ -201,8 +201,8 @@ class _World:
     def deliver(self, k: int, fired: Mapping[str, Tensor]) -> None:
         """Deliver what arrives at the end of a step, and remember who fired."""
         for d in self.plan.poisson:
-            size = self.plan.population(d.population).size
-            count = _random.poisson_count(d.mean, d.key, np.arange(size), k, 0)
+            numbers = self.plan.population(d.population).numbers
+            count = _random.poisson_count(d.mean, d.key, numbers, k, 0)
             name = f"{d.population}.{d.variable}"
             self.values[name] = self.values[name] + torch.from_numpy(
                 (count * d.weight).astype(self.plan.dtype)
@@ -319,7 +319,7 @@ def poisson_fires(p: PopulationPlan, k: int, dt: float) -> np.ndarray:
         frame = max(1, round(_units.seconds(p.source.frame, "frame") / dt))
         rates = rates[min(k // frame, len(rates) - 1)]
     chance = (rates * dt).astype(np.float32)
-    return _random.uniform(p.key, np.arange(p.size), k, 0, dtype=np.float32) < chance
+    return _random.uniform(p.key, p.numbers, k, 0, dtype=np.float32) < chance
 
 
 def planned_spikes(p: PopulationPlan, dt: float) -> dict[int, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What a run starts from, what it gives, and what is looked at meanwhile; the same for every engine."""
+"""What a run starts from, what is looked at meanwhile and what it gives, for every engine."""
 
 from __future__ import annotations
 
