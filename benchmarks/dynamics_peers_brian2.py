@@ -1,7 +1,8 @@
 """Brian2 on the balanced networks: C++ standalone (1 thread or OpenMP) and Cython, in float64.
 
 Run by ``dynamics_peers.py``, or by itself with a request as JSON. The time of C++ standalone is
-that of the time loop by Brian's own clock: without starting the program and writing its results.
+that of the time loop by Brian's own clock, without starting the program and writing its results
+(which is CPU time in 2.9 with one thread); its CPU time is the whole program's.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class Times:
         wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
         self.wall_s.append(wall)
         self.cpu_s.append(cpu)
-        self.foreign_cores.append(max(0.0, round((busy_seconds() - busy - cpu) / wall, 2)))
+        self.foreign_cores.append(round((busy_seconds() - busy - cpu) / wall, 2))
         return result
 
 
