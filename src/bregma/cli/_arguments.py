@@ -17,7 +17,8 @@ Missing = Annotated[
     str | None,
     typer.Option(
         metavar="WHAT",
-        help="Where values are missing: drop_units or drop_presentations; an error otherwise.",
+        help="Where values of the recording are missing: drop_units or drop_presentations; an "
+        "error otherwise.",
         rich_help_panel="Input",
     ),
 ]
