@@ -55,7 +55,7 @@ class Measurement:
             return self.skipped(
                 f"{reason} (in {python}; --peers-python {self.peer}=PATH names another)"
             )
-        return {**json.loads(done.stdout.splitlines()[-1]), "peer": self.peer}
+        return json.loads(done.stdout.splitlines()[-1])
 
     def skipped(self, reason: str) -> dict[str, Any]:
         return {

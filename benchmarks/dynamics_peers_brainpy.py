@@ -127,7 +127,7 @@ def main() -> None:
         assert np.array_equal(again, spikes)
     at, units = np.nonzero(spikes)
     s.report(
-        "BrainPy", brainpy.__version__, request, times, precision="float32",
+        "brainpy", brainpy.__version__, request, times, precision="float32",
         build_s=build_s, **s.spike_statistics(request.task, units, at * s.DT), **learned,
     )  # fmt: skip
 

@@ -107,7 +107,7 @@ def main() -> None:
         units, spikes = monitor.i[:], monitor.t[:] / ms
         learned = s.weight_statistics(excitatory.w[:] / mV) if task.plastic else {}
     s.report(
-        "Brian2", b.__version__, request, times, precision="float64", build_s=build_s,
+        "brian2", b.__version__, request, times, precision="float64", build_s=build_s,
         **s.spike_statistics(task, units, spikes), **learned,
     )  # fmt: skip
 

@@ -72,7 +72,7 @@ def main() -> None:
     for _ in range(request.rounds):
         times.add(lambda: nest.Simulate(network.seconds * 1000))
     s.report(
-        "NEST", nest.__version__, request, times, precision="float64",
+        "nest", nest.__version__, request, times, precision="float64",
         build_s=build_s,
         **s.spike_statistics(network, first["senders"] - 1, first["times"]), **learned,
     )  # fmt: skip
