@@ -16,13 +16,11 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
 from bregma import geometry
-from bregma.evidence import Inferred
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "geometry"))
-from rdm_population import N_MODELS, Population, fixed, truth
+from rdm_population import N_MODELS, Population, fixed, intervals, truth
 
 POPULATIONS = {
     "mild": Population(),
@@ -52,18 +50,6 @@ def rows(n_joint: int, ceiling: bool) -> dict[str, list[tuple[int, int | None]]]
     return out
 
 
-def misses(found: Inferred, true: np.ndarray, test: tuple[int, int | None]) -> tuple[float, float]:
-    """Standardised error of an estimate or difference, and the limit of the 95 % interval."""
-    i, j = test
-    v = found.covariance
-    values = np.append(found.scores, found.ceiling.lower if found.ceiling else [])
-    error, variance = values[i] - true[i], v[i, i]
-    if j is not None:
-        error -= values[j] - true[j]
-        variance = v[i, i] + v[j, j] - 2 * v[i, j]
-    return error / np.sqrt(variance), stats.t.ppf(0.975, found.dof_of(i, j))
-
-
 def main(
     population: str = "mild",
     comparison: str = "Pearson",
@@ -83,9 +69,10 @@ def main(
     start = time.perf_counter()
     found = [
         geometry.infer_rdms(measure, *people.draw_rdms(seed, stimuli, subjects, **held),
-                            over=factors, n_permutations=1, n_bootstrap=300, seed=seed)
+                            over=factors, n_permutations=19, n_bootstrap=300, seed=seed)
         for seed in range(studies)
     ]  # fmt: skip
+    ends = [intervals(f) for f in found]
     seconds = time.perf_counter() - start
     if same_size:
         true = np.mean([np.append(f.scores, f.ceiling.lower if f.ceiling else 0) for f in found], 0)
@@ -97,8 +84,9 @@ def main(
         f"{studies} studies, {seconds:.0f} s; truth {true.round(2)}",
     )  # fmt: skip
     for name, tests in rows(len(found[0].covariance), len(found[0].covariance) > N_MODELS).items():
-        z = np.array([[misses(f, true, test) for f in found] for test in tests])
-        low, high = z[..., 0] < -z[..., 1], z[..., 0] > z[..., 1]
+        target = np.array([true[i] - (0 if j is None else true[j]) for i, j in tests])[:, None]
+        end = np.array([[study[test] for study in ends] for test in tests])
+        low, high = end[..., 1] < target, end[..., 0] > target
         dof = np.median([[f.dof_of(*test) for f in found] for test in tests])
         each = " ".join(f"{c:.3f}" for c in 1 - (low | high).mean(1))
         table.add_row(name, each, f"{low.mean():.3f}", f"{high.mean():.3f}", f"{dof:.1f}")

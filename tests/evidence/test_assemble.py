@@ -51,8 +51,50 @@ def test_the_ceiling_gets_its_own_uncertainty_and_test():
     error = math.sqrt(0.006)
     assert ceiling.interval.high == pytest.approx(0.6 + stats.t.ppf(0.975, 19) * error)
     assert ceiling.p_value == pytest.approx(stats.t.sf(0.6 / error, 19))
-    row = evidences.against_ceiling.set_index("model").loc["cnn"]
-    assert row["t"] == pytest.approx(0.06 / math.sqrt(0.008 + 0.006 - 2 * 0.002))
+
+
+def against(model, **changes):
+    table = evidence_set(covariance=COV, **changes).against_ceiling
+    return table.set_index("model").loc[model]
+
+
+def test_the_gap_to_the_upper_ceiling_is_tested_on_cube_roots():
+    """An end of the interval is a gap whose cube root is t standard errors from the observed."""
+    upper, error, t = 0.8, math.sqrt(0.012 + 0.006 - 2 * 0.004), stats.t.ppf(0.975, 19)
+    row = against("V1")
+    root, root_error = np.cbrt(upper - 0.5), error / 3 * (upper - 0.5) ** (-2 / 3)
+    for end, sign in ((row["low"], 1), (row["high"], -1)):
+        gap = upper - (0.6 + end)  # of a model at this end
+        assert np.cbrt(gap) == pytest.approx(root + sign * t * root_error)
+    assert row["t"] == pytest.approx((np.cbrt(upper - 0.6) - root) / root_error)  # at the lower one
+    assert row["p"] == pytest.approx(2 * stats.t.sf(abs(row["t"]), 19))
+    assert row["low"] < row["difference"] < row["high"]
+
+
+def test_far_below_the_upper_ceiling_it_is_the_usual_t_test():
+    row = against("V1", ceiling=Ceiling(0.6, 1000.0, "reliability", "leave one out"))
+    error = math.sqrt(0.012 + 0.006 - 2 * 0.004)
+    assert row["t"] == pytest.approx(-0.1 / error, rel=1e-3)
+    assert row["low"] == pytest.approx(-0.1 - stats.t.ppf(0.975, 19) * error, rel=1e-3)
+    assert row["high"] == pytest.approx(-0.1 + stats.t.ppf(0.975, 19) * error, rel=1e-3)
+
+
+@pytest.mark.parametrize("upper", [0.6, 0.66, 0.66 + 1e-9])
+def test_a_model_at_the_upper_ceiling_has_a_bounded_interval(upper):
+    row = against("cnn", ceiling=Ceiling(0.6, upper, "reliability", "leave one out"))
+    error = math.sqrt(0.008 + 0.006 - 2 * 0.002)
+    assert row["high"] == pytest.approx(0.06 + error / math.sqrt(2), rel=1e-4)  # no gap is left
+    assert 0.06 - 6 * error < row["low"] < 0.06 - 2 * error
+    assert 0 < row["t"] < 0.06 / error
+
+
+def test_the_test_against_the_ceiling_and_its_interval_agree():
+    decided = set()
+    for score in np.linspace(0.1, 0.78, 35):
+        row = against("cnn", scores=np.array([0.2, 0.5, score]))
+        assert (row["p"] < 0.05) == (not row["low"] <= 0 <= row["high"])
+        decided.add(bool(row["p"] < 0.05))
+    assert decided == {True, False}
 
 
 def test_fieller_solves_its_quadratic():

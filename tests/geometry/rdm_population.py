@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from bregma.evidence import Inferred, assemble
 from bregma.geometry import RDMComparison
 from bregma.recording import Dissimilarity
 
@@ -131,3 +132,21 @@ def fixed(population, over, n_stimuli, n_subjects):
     stimuli = population.features(rng, n_stimuli) if over == "subject" else None
     subjects = population.subjects(rng, n_subjects) if over == "stimulus" else None
     return stimuli, subjects
+
+
+def intervals(found: Inferred) -> dict[tuple[int, int | None], tuple[float, float]]:
+    """Every 95 % interval of the evidence: of an estimate (i, None), of a difference (i, j).
+
+    Models are 0, 1, ...; the lower ceiling is one more.
+    """
+    models, ceiling = [str(k) for k in range(len(found.scores))], len(found.scores)
+    evidence = assemble(found, brain="b", models=models, method="m", settings={}, seed=0)
+    ends = {(k, None): (e.interval.low, e.interval.high) for k, e in enumerate(evidence)}
+    for r in evidence.pairwise.itertuples():
+        ends[int(r.model_a), int(r.model_b)] = r.low, r.high
+    for r in evidence.against_ceiling.itertuples():
+        ends[int(r.model), ceiling] = r.low, r.high
+    if found.ceiling_varies:
+        of_ceiling = evidence[0].ceiling.interval
+        ends[ceiling, None] = of_ceiling.low, of_ceiling.high
+    return ends

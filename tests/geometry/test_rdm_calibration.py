@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rdm_population import N_MODELS, Population, fixed, truth
+from rdm_population import N_MODELS, Population, fixed, intervals, truth
 from scipy import stats
 
 from bregma.geometry import RDMPearson, RDMRhoA, Resamples, bootstrap_rdms, infer_rdms
@@ -42,7 +42,9 @@ def drawn(over="both", n=N_STUDIES):
 
 def inferred(studies, comparison, over):
     return [
-        infer_rdms(comparison, *study, over=over, n_permutations=1, n_bootstrap=150, seed=seed)
+        intervals(
+            infer_rdms(comparison, *study, over=over, n_permutations=19, n_bootstrap=150, seed=seed)
+        )
         for seed, study in enumerate(studies)
     ]
 
@@ -50,15 +52,8 @@ def inferred(studies, comparison, over):
 def coverage(found, true, test):
     """Share of the studies whose 95 % interval of an estimate, or a difference, holds the truth."""
     i, j = test
-    hits = 0
-    for f in found:
-        v, values = f.covariance, np.append(f.scores, f.ceiling.lower)
-        error, variance = values[i] - true[i], v[i, i]
-        if j is not None:
-            error -= values[j] - true[j]
-            variance = v[i, i] + v[j, j] - 2 * v[i, j]
-        hits += abs(error) <= stats.t.ppf(0.975, f.dof_of(i, j)) * np.sqrt(variance)
-    return hits / len(found)
+    target = true[i] - (0 if j is None else true[j])
+    return np.mean([ends[test][0] <= target <= ends[test][1] for ends in found])
 
 
 def calibrated(rate, n=N_STUDIES, low=0.93, high=0.97):

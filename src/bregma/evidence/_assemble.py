@@ -86,7 +86,8 @@ def assemble(
     for i, model in enumerate(models):
         score = float(inferred.scores[i])
         share, reason = _share(inferred, i, level)
-        own = OWN_CITATIONS if share is None else (*OWN_CITATIONS, "fieller1954")
+        own = [*OWN_CITATIONS, *(["wilson1931chisquare"] if inferred.ceiling_varies else [])]
+        own += [] if share is None else ["fieller1954"]
         evidences.append(
             Evidence(
                 question=f"{brain} ~ {model}",
