@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bregma.dynamics import (
     AllToAll,
     Drive,
     FixedProbability,
+    FromTable,
     Network,
     Neuron,
     OneToOne,
@@ -121,6 +123,20 @@ def test_window_of_spike_timing_dependent_plasticity(lag):
     s = lag * 1e-3
     change = 0.01 * np.exp(-s / 0.017) if s > 0 else -0.005 * np.exp(s / 0.034)
     np.testing.assert_allclose(w - 0.5, change, rtol=1e-10)
+
+
+def test_weights_and_delays_of_a_connectome_reach_its_synapses():
+    table = pd.DataFrame(
+        {"pre": ["a", "a"], "post": ["x", "z"], "weight": [2.0, 5.0], "delay": [1e-3, 2e-3]}
+    )
+    kick = Synapse(on_pre="v += w", params={"w": "0.5*weight"})
+    n = Network(
+        {"S": source([0.001]), "A": Population(LEAK, 3)},
+        [Projection("S", "A", kick, FromTable(table, ["a"], ["x", "y", "z"]), delay="delay")],
+    )
+    v = trace(run(n, "4 ms", record={"A": ["v"]}), "A.v")
+    np.testing.assert_allclose([v[19, 0], v[29, 2]], [1.0, 2.5])
+    assert v[18, 0] == v[28, 2] == v[:, 1].max() == 0
 
 
 def test_variables_of_synapses_are_their_own():
@@ -254,13 +270,12 @@ def test_negative_delays_and_wrong_lengths_are_refused():
         run(Network({"A": Population(LIF, 3)}, [late], [Drive("A", "I", 1)]), 0.001)
     with pytest.raises(InvalidArgument, match="shorter than one step"):
         run(n, 1e-6)
+    small, large = (
+        Network({"A": Population(LIF, size)}, drives=[Drive("A", "I", 1.0)]) for size in (2, 3)
+    )
+    state = run(small, 0.01).state
     with pytest.raises(InvalidArgument, match="belongs to another network"):
-        small = Network({"A": Population(LIF, 2)}, drives=[Drive("A", "I", 1.0)])
-        run(
-            Network({"A": Population(LIF, 3)}, drives=[Drive("A", "I", 1.0)]),
-            0.01,
-            state=run(small, 0.01).state,
-        )
+        run(large, 0.01, state=state)
 
 
 def test_units_of_statements_are_checked():

@@ -3,6 +3,15 @@ from ._connect import FixedInDegree as FixedInDegree
 from ._connect import FixedOutDegree as FixedOutDegree
 from ._connect import FixedProbability as FixedProbability
 from ._connect import OneToOne as OneToOne
+from ._connect import Rows as Rows
+from ._connect import Rule as Rule
+from ._connect_given import FromMatrix as FromMatrix
+from ._connect_given import FromTable as FromTable
+from ._connect_space import SmallWorld as SmallWorld
+from ._connect_space import Spatial as Spatial
+from ._connect_space import grid_positions as grid_positions
+from ._dale import check_dale as check_dale
+from ._dale import dale as dale
 from ._network import Drive as Drive
 from ._network import Network as Network
 from ._network import Poisson as Poisson

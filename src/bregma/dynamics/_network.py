@@ -64,13 +64,10 @@ class Population:
         What they are.
     size : int
         How many.
-    positions : array (unit, dimension), optional
-        Where they are, for connections that depend on distance.
     """
 
     neuron: Neuron | Poisson | Spikes
     size: int
-    positions: Any = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int | np.integer) or self.size < 1:
@@ -106,9 +103,9 @@ class Projection:
     rule : Rule
         Who is connected, such as `FixedProbability`.
     delay : float, str or array
-        From spike to arrival: seconds, text such as ``"1.5 ms"``, an expression of ``rand`` and
-        ``randn``, or one number for each synapse. Rounded to whole steps; 0 arrives at the end of
-        the step of the spike.
+        From spike to arrival: seconds, text such as ``"1.5 ms"``, an expression as in the params
+        of `Synapse`, or one number for each synapse. Rounded to whole steps; 0 arrives at the end
+        of the step of the spike.
     name : str, optional
         Name of the projection; ``"pre->post"`` by default.
     """

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sympy
 import torch
 
 from bregma.dynamics import _random, _units
+from bregma.dynamics._connect_given import FromMatrix, FromTable
 from bregma.dynamics._equations import with_units
 from bregma.dynamics._evaluate import evaluate, prepare
 from bregma.dynamics._grammar import Assignment, Place, names_of, parse_expression, symbol
@@ -256,9 +257,12 @@ def _projection(
     names = _Names(p, pre.neuron, post.neuron)
     p.synapse.check_units(names.dimensions)
 
+    given = p.rule.values(0, pre.size) if isinstance(p.rule, FromMatrix | FromTable) else {}
+
     def drawn(value: Any, what: str) -> Array:
         """One number, or one for each synapse."""
-        return _drawn(value, sources, targets, derive(key, what), f"{what} of {p.label}")
+        synapses = _Synapses(sources, targets, given, derive(key, what))
+        return synapses.numbers(value, f"{what} of {p.label}")
 
     delay = np.round(drawn(p.delay, "delay") / dt).astype(np.int32)
     if (delay < 0).any():
@@ -339,10 +343,21 @@ class _Names:
     def changing(self) -> set[str]:
         """Arrays of neurons that change."""
         found = set()
-        for name in self.map.values():
+        for name in self._arrays:
             place, _, of = name.partition("_n_")
-            if of and place in self.sides and of not in self.sides[place].values:
+            if of not in self.sides[place].values:
                 found.add(name)
+        return found
+
+    @property
+    def _arrays(self) -> set[str]:
+        """Arrays of neurons that the text mentions, itself or in their expressions."""
+        found = set()
+        for array in self.map.values():
+            place, _, of = array.partition("_n_")
+            if of and place in self.sides:
+                inside = self.sides[place].expressions.get(of, symbol(of))
+                found |= {f"{place}_n_{n}" for n in names_of([inside])}
         return found
 
     @property
@@ -357,9 +372,9 @@ class _Names:
     def parameters(self) -> dict[str, Any]:
         """Parameters of the neurons that the text mentions."""
         found = {}
-        for array in self.map.values():
+        for array in self._arrays:
             place, _, of = array.partition("_n_")
-            if of and place in self.sides and of in self.sides[place].values:
+            if of in self.sides[place].values:
                 found[array] = self.sides[place].values[of]
         return found
 
@@ -453,20 +468,29 @@ def _adds(target: str, side: str) -> bool:
     return "_n_" in target or target.partition("_")[0] not in ("syn", side)
 
 
-def _drawn(value: Any, sources: Array, targets: Array, key: int, what: str) -> Array:
-    """A number, an array of one for each synapse, or an expression of rand and randn."""
-    if isinstance(value, str) and "rand" in value:
-        expression = with_units(parse_expression(value, Place(value)), ())
-        known = {
-            "rand": torch.from_numpy(_random.uniform(key, sources, targets, 0)),
-            "randn": torch.from_numpy(_random.normal(key, sources, targets, 1)),
-        }
-        unknown = names_of([expression]) - set(known)
-        if unknown:
-            raise InvalidArgument(f"{what}: {value!r} has names without a value: {sorted(unknown)}")
-        return _sized(evaluate(expression, known), len(targets), what)
-    array = np.asarray(_units.quantity(value)[0], dtype=np.float64)
-    return _sized(array, len(targets), what)
+class _Synapses(NamedTuple):
+    """Ends of synapses, numbers that came with them, and the key of those that are drawn."""
+
+    sources: Array
+    targets: Array
+    given: Mapping[str, Array]
+    key: int
+
+    def numbers(self, value: Any, what: str) -> Array:
+        """One number, an array of one for each synapse, or what an expression of them gives."""
+        if not isinstance(value, str) or _units.is_quantity(value):
+            return _sized(_units.quantity(value)[0], len(self.targets), what)
+        expression = with_units(parse_expression(value, Place(value)), self.given)
+        draw = {"rand": (_random.uniform, 0), "randn": (_random.normal, 1)}
+        known = {n: torch.from_numpy(np.array(v)) for n, v in self.given.items()}
+        for name in names_of([expression]) - set(known):
+            if name not in draw:
+                there = ", ".join([*draw, *known])
+                raise InvalidArgument(f"{what}: {name!r} in {value!r} is none of {there}")
+            function, stream = draw[name]
+            drawn = function(self.key, self.sources, self.targets, stream)
+            known[name] = torch.from_numpy(drawn)
+        return _sized(evaluate(expression, known), len(self.targets), what)
 
 
 # Drives

@@ -22,7 +22,7 @@ from bregma.dynamics._grammar import (
 from bregma.errors import InvalidArgument, UnknownName
 
 if TYPE_CHECKING:
-    from pint.util import UnitsContainer
+    from bregma.dynamics._units import Dimension
 
 PLACES = ("pre", "post")
 BUILT_IN = ("t", "dt")
@@ -52,7 +52,8 @@ class Synapse:
         step: gap junctions, rate units.
     params : mapping
         Name to value: a number in SI units, text with a unit, one number for each synapse, or an
-        expression of ``rand`` and ``randn``, drawn for each synapse.
+        expression of ``rand`` and ``randn``, drawn for each synapse, and of the ``weight`` and
+        ``delay`` that a matrix or table of connections gives: ``"0.5*nS*weight"``.
     init : mapping
         First values of variables, likewise; 0 where nothing is given.
 
@@ -170,15 +171,17 @@ class Synapse:
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """Values of the parameters in SI units; text with ``rand`` stays text."""
-        return {n: _value(v) for n, v in self.params.items()}
+        """Values of the parameters in SI units; expressions stay text."""
+        return {
+            n: v if _is_expression(v) else _units.quantity(v)[0] for n, v in self.params.items()
+        }
 
     @cached_property
-    def dimensions(self) -> dict[str, UnitsContainer | None]:
+    def dimensions(self) -> dict[str, Dimension | None]:
         """Dimension of the synapse's own names, None where it is not known."""
         found = {x.name: x.dimension for x in self._raw}
         for name, value in self.params.items():
-            if not _drawn(value):
+            if not _is_expression(value):
                 found[name] = _units.quantity(value)[1] or found.get(name)
         return found | dict.fromkeys(BUILT_IN, _units.time_dimension())
 
@@ -201,7 +204,7 @@ class Synapse:
         """An expression without the names of other expressions."""
         return expression.xreplace({symbol(n): e for n, e in self.expressions.items()})
 
-    def check_units(self, others: Mapping[str, UnitsContainer | None]) -> None:
+    def check_units(self, others: Mapping[str, Dimension | None]) -> None:
         """Refuse statements whose two sides have different units.
 
         Parameters
@@ -263,9 +266,5 @@ class Synapse:
         return "Synapse\n  " + "\n  ".join(rows)
 
 
-def _drawn(value: Any) -> bool:
-    return isinstance(value, str) and "rand" in value
-
-
-def _value(value: Any) -> Any:
-    return value if _drawn(value) else _units.quantity(value)[0]
+def _is_expression(value: Any) -> bool:
+    return isinstance(value, str) and not _units.is_quantity(value)
