@@ -122,3 +122,32 @@ def test_messages_say_what_to_do(comparison):
         comparison.compare(np.full((18, 40), 0.1), y)
     with pytest.raises(NotIdentifiable, match="not identifiable with 2 stimuli"):
         comparison.compare(x[:2], y[:2])
+
+
+# An rbf kernel has no bandwidth where half of the stimuli are alike: an error of its own.
+@pytest.mark.parametrize(
+    "comparison", [c for c in COMPARISONS if getattr(c, "kernel", "") != "rbf"], ids=str
+)
+@pytest.mark.parametrize("offset", [0.0, 0.1])
+def test_nothing_corresponds_where_a_side_does_not_vary(comparison, offset):
+    """Without stimuli 4 and 9 the model (or the data) is the same to every stimulus."""
+    _, y = sides(6)
+    x = np.full((18, 1), offset)
+    x[[4, 9], 0] = 1.0, 2.0
+    x -= x.mean(axis=0)
+    kept = np.ones((2, 18), dtype=bool)
+    kept[1, [4, 9]] = False
+    for scores in (comparison.without(x, [y], kept), comparison.without(y, [x], kept)):
+        assert np.isfinite(scores).all()
+        assert scores[1, 0] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_single_stimulus_is_nothing_to_a_debiased_kernel():
+    _, y = sides(7)
+    x = np.zeros((18, 1))
+    x[3] = 1.0
+    for ours in (CKA().compare, lambda *xy: CKA().permuted(xy[0], [xy[1]], np.arange(18)[None])):
+        for pair in ((x, y), (y, x)):
+            with pytest.raises(NotIdentifiable, match="a single stimulus"):
+                ours(*pair)
+    assert CKA(debiased=False).compare(x, y) > 0

@@ -10,9 +10,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from numba import njit
 
-from bregma.errors import InvalidArgument
+from bregma.errors import InvalidArgument, NotIdentifiable
 
 from ._response_comparison import ResponseComparison, checked_pair, enough_stimuli
+
+TINY = 1e-14  # of the squared length of a kernel: rounding
+FLAT = (
+    "not identifiable: a single stimulus is all that the responses of one side tell from the "
+    "others, which the debiased kernel ignores; use CKA(debiased=False), or more stimuli"
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,11 @@ class CKA(ResponseComparison):
             m_rows = m @ weights
             km = self._dependence(k, k_rows, m, m_rows, weights)
             mm = self._dependence(m, m_rows, m, m_rows, weights)
-            scores.append(km / np.sqrt(kk * mm))
+            # Rounding is all that is left of a kernel that vanishes over the stimuli that stay.
+            varies = np.minimum(kk / (k**2).sum(), mm / (m**2).sum()) > TINY
+            if not varies[kept.all(axis=1)].all():
+                raise NotIdentifiable(FLAT)
+            scores.append(np.where(varies, km / np.sqrt(np.where(varies, kk * mm, 1)), 0.0))
         return np.stack(scores, axis=1)
 
     def _kernel(self, x: Any) -> Any:
@@ -141,14 +151,17 @@ class CKA(ResponseComparison):
     def _direction(self, x: Any) -> Any:
         """Centred kernel of length 1: products of two of them are the alignment."""
         k = self._kernel(x)
-        n = len(k)
+        n, before = len(k), np.linalg.norm(k)
         rows = k.sum(axis=0)
         if self.debiased:
             k = k - (rows[:, None] + rows) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))
             np.fill_diagonal(k, 0)
         else:
             k = k - (rows[:, None] + rows) / n + rows.sum() / n**2
-        return k / np.linalg.norm(k)
+        length = np.linalg.norm(k)
+        if length**2 <= TINY * before**2:
+            raise NotIdentifiable(FLAT)
+        return k / length
 
 
 @no_type_check

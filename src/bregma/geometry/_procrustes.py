@@ -124,5 +124,7 @@ class Procrustes(ResponseComparison):
 
 
 def _unit(x: Any) -> Any:
-    x = x - x.mean(axis=0)
-    return x / np.linalg.norm(x)
+    """Centred and of length 1; zero where nothing varies."""
+    centred = x - x.mean(axis=0)
+    length = np.linalg.norm(centred)
+    return centred / length if length > 1e-12 * np.linalg.norm(x) else np.zeros_like(centred)

@@ -104,6 +104,9 @@ class ResponseComparison(Protocol):
     ) -> Float[np.ndarray, "group subject"]:
         """Scores of a model for data with some stimuli left out.
 
+        Where one side does not vary over the stimuli that stay, nothing corresponds, and the score
+        is 0.
+
         Parameters
         ----------
         x : array of shape (stimulus, unit_x)

@@ -100,14 +100,15 @@ class SVCCA(ResponseComparison):
     def _basis(self, x: Any) -> Any:
         """Orthonormal basis of the leading directions over stimuli, (stimulus, component)."""
         u, singular, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
-        explained = np.cumsum(singular**2) / np.sum(singular**2)
+        tiny = max(singular[0] * max(x.shape) * np.finfo(float).eps, 1e-12 * np.linalg.norm(x))
+        rank = int((singular > tiny).sum())
+        explained = np.cumsum(singular[:rank] ** 2) / np.sum(singular**2) if rank else np.zeros(0)
         size = int(np.searchsorted(explained, self.variance - 1e-12)) + 1
-        rank = int((singular > singular[0] * max(x.shape) * np.finfo(float).eps).sum())
         return u[:, : min(size, self.components or size, rank)]
 
 
 def _mean_correlation(product: Any) -> float:
-    return float(np.linalg.svd(product, compute_uv=False).mean())
+    return float(np.linalg.svd(product, compute_uv=False).mean()) if product.size else 0.0
 
 
 def _check_dimensions(u: Any, v: Any) -> None:
