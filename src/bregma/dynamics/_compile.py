@@ -87,7 +87,11 @@ def load(source: str, dtype: str, name: str = "kernel") -> ModuleType:
     names = "".join(_NAMES.format(n, dtype) for n in _math_numba.NAMES[dtype])
     text = f"{HEADER}{names}\n{source}"
     digest = hashlib.sha256(f"{_versions()}\n{text}".encode()).hexdigest()[:24]
-    stem = f"{name}_{digest}"
+    return import_text(text, f"{name}_{digest}")
+
+
+def import_text(text: str, stem: str) -> ModuleType:
+    """Import source code as a module that lies in the cache folder under a name."""
     path = cache_folder() / f"{stem}.py"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         atomic_write_text(path, text)

@@ -26,6 +26,7 @@ class Dialect:
     number : format of a literal, so that precision is kept, such as ``"F({})"``.
     functions : SymPy function to name.
     where : format of a choice, with c, a and b.
+    quotient : format of a division, with a and b.
     conjunction, disjunction, negation : of conditions.
     """
 
@@ -35,6 +36,7 @@ class Dialect:
     conjunction: str = " and "
     disjunction: str = " or "
     negation: str = "not ({})"
+    quotient: str = "{a}/({b})"
 
 
 NUMBA = Dialect(
@@ -84,7 +86,7 @@ def write(expression: Any, dialect: Dialect) -> str:
     if e.is_Add:
         return "(" + " + ".join(map(go, e.args)) + ")"
     if e.is_Mul:
-        return _product(e, go)
+        return _product(e, go, dialect)
     if e.is_Pow:
         return _power(e, go, dialect)
     if isinstance(e, spike):
@@ -102,11 +104,14 @@ def write(expression: Any, dialect: Dialect) -> str:
         return "(" + dialect.conjunction.join(sorted(map(go, e.args))) + ")"
     if isinstance(e, sympy.Or):
         return "(" + dialect.disjunction.join(sorted(map(go, e.args))) + ")"
+    if isinstance(e, sympy.ITE):  # what SymPy makes of a condition with a choice in it
+        return go(e.to_nnf())
     if isinstance(e, sympy.Not):
         return dialect.negation.format(go(e.args[0]))
     if isinstance(e, sigmoid):
         one = dialect.number.format("1.0")
-        return f"({one}/({one} + {go(sympy.exp(-e.args[0], evaluate=False))}))"
+        below = f"{one} + {go(sympy.exp(-e.args[0], evaluate=False))}"
+        return f"({dialect.quotient.format(a=one, b=below)})"
     if isinstance(e, sympy.Abs | sympy.sign):
         x, zero, one = go(e.args[0]), *(dialect.number.format(n) for n in ("0.0", "1.0"))
         below = f"-{x}" if isinstance(e, sympy.Abs) else f"-{one}"
@@ -119,7 +124,7 @@ def write(expression: Any, dialect: Dialect) -> str:
     return f"{dialect.functions[e.func]}({', '.join(map(go, e.args))})"
 
 
-def _product(e: sympy.Mul, go: Any) -> str:
+def _product(e: sympy.Mul, go: Any, dialect: Dialect) -> str:
     """a b / c d, with a single division."""
     above, below = fraction(e)
     if above and above[0] == -1 and len(above) > 1:
@@ -127,14 +132,15 @@ def _product(e: sympy.Mul, go: Any) -> str:
     else:
         text = "*".join(map(go, above)) or go(sympy.Integer(1))
     if below:
-        text += "/(" + "*".join(map(go, below)) + ")"
+        text = dialect.quotient.format(a=text, b="*".join(map(go, below)))
     return f"({text})"
 
 
 def _power(e: sympy.Pow, go: Any, dialect: Dialect) -> str:
     base, exponent = go(e.base), e.exp
     if exponent.is_number and exponent.is_negative:
-        return f"({go(sympy.Integer(1))}/{go(sympy.Pow(e.base, -exponent))})"
+        below = go(sympy.Pow(e.base, -exponent))
+        return f"({dialect.quotient.format(a=go(sympy.Integer(1)), b=below)})"
     if exponent == sympy.Rational(1, 2):
         return f"{dialect.functions['sqrt']}({base})"
     if exponent.is_Integer and exponent <= 4 and (e.base.is_Symbol or len(base) < 200):
