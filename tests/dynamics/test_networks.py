@@ -83,6 +83,39 @@ def test_postsynaptic_potential_has_its_shape_and_comes_with_its_delay():
     np.testing.assert_allclose(v, np.where(s > 0, shape, 0), atol=1e-12)
 
 
+def test_kinetics_of_synapses_flow_into_any_neuron():
+    """The same potential as above, with the kinetics in the synapse; two projections add up."""
+    cell = Neuron("dv/dt = (I - v)/tau", params={"tau": "20 ms"})
+    slow = Synapse("ds/dt = -s/tau_s (post)", on_pre="s += w", current={"I": "gain*s"},
+                   params={"tau_s": "5 ms", "w": [2.0, 1.0], "gain": 0.5})  # fmt: skip
+    fast = slow.with_params(tau_s="2 ms", w=[3.0, 0.0])
+    n = Network(
+        {"S": source([0.005], [0.005]), "A": Population(cell, 1)},
+        [
+            Projection("S", "A", slow, AllToAll(), delay="3 ms", name="slow"),
+            Projection("S", "A", fast, AllToAll(), delay="3 ms", name="fast"),
+        ],
+    )
+    found = run(n, "60 ms", record={"A": ["v"], "slow": ["s"]})
+    t = np.maximum(np.arange(1, 601) * DT - 0.008, 0)
+
+    def potential(tau_s, weight):
+        shape = tau_s / (0.02 - tau_s) * (np.exp(-t / 0.02) - np.exp(-t / tau_s))
+        return 0.5 * weight * shape
+
+    v = trace(found, "A.v")[:, 0]
+    np.testing.assert_allclose(v, potential(0.005, 3) + potential(0.002, 3), atol=1e-12)
+    s = trace(found, "A.slow__s")[:, 0]
+    np.testing.assert_allclose(s[79:], 3 * np.exp(-t[79:] / 0.005))
+
+
+def test_a_current_of_single_synapses_is_refused():
+    syn = Synapse("ds/dt = -s/tau", on_pre="s += 1", current={"I": "s"}, params={"tau": "5 ms"})
+    n = Network({"A": Population(LIF, 2)}, [Projection("A", "A", syn, AllToAll())])
+    with pytest.raises(InvalidArgument, match=r"not marked \(post\)"):
+        run(n, 0.001)
+
+
 def test_a_spike_arrives_at_the_end_of_its_own_step_without_a_delay():
     kick = Synapse(on_pre="v += 1")
     n = Network(

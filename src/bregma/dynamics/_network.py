@@ -85,6 +85,11 @@ class Population:
                 raise InvalidArgument(f"rates of shape {shape} do not fit {self.size} units")
 
     @property
+    def names(self) -> frozenset[str]:
+        """Every name in its equations."""
+        return self.neuron.names if isinstance(self.neuron, Neuron) else frozenset()
+
+    @property
     def spikes(self) -> bool:
         """Whether its units can spike."""
         return not isinstance(self.neuron, Neuron) or self.neuron.spike is not None
@@ -220,10 +225,11 @@ class Network:
         for d in self.drives:
             if d.population not in self.populations:
                 raise UnknownName.of("population to drive", d.population, self.populations)
-            neuron = self.populations[d.population].neuron
-            names = sorted(neuron.names) if isinstance(neuron, Neuron) else []
+            names = self.populations[d.population].names
             if d.variable not in names:
-                raise UnknownName.of(f"name to drive in {d.population!r}", d.variable, names)
+                raise UnknownName.of(
+                    f"name to drive in {d.population!r}", d.variable, sorted(names)
+                )
 
     def fed(self, population: str) -> set[str]:
         """Inputs of a population that drives or sums over synapses give a value.

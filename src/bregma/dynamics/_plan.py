@@ -9,6 +9,7 @@ import numpy as np
 from bregma.dynamics import _units
 from bregma.dynamics._evaluate import prepare
 from bregma.dynamics._initial import initial_values
+from bregma.dynamics._merge import merged
 from bregma.dynamics._network import Drive, Network, PoissonDrive, Population
 from bregma.dynamics._neuron import Neuron
 from bregma.dynamics._plan_parts import DrivePlan as DrivePlan
@@ -80,9 +81,12 @@ def _population(
     if not isinstance(p.neuron, Neuron):
         return PopulationPlan(name, p.size, None, p.neuron, {}, {}, {}, 0, key)
     values = {n: sized(v, p.size, f"{n!r} of {name!r}") for n, v in p.neuron.values.items()}
-    step = step_of(p.neuron, network.fed(name))
+    joined = merged(network, name)
+    values |= {n: np.asarray(v) for n, v in joined.values.items()}
+    step = step_of(p.neuron, network.fed(name), joined)
     constants = {n: v.numpy().astype(dtype) for n, v in prepare(step.constants, values, dt).items()}
     initial = initial_values(p.neuron, p.size, derive(seed, "initial", name))
+    initial |= {n: np.full(p.size, first) for n, first in joined.initial.items()}
     return PopulationPlan(
         name=name,
         size=p.size,

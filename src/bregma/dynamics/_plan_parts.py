@@ -81,6 +81,7 @@ class ProjectionPlan:
     advance : place -> straight-line code of one step of the variables kept there, assigning
     ``<array>__next``; variables that only statements change have none.
     sums : input of the postsynaptic neuron -> expression for each synapse.
+    carried : variable of the synapse -> variable of the postsynaptic population that stands for it.
     """
 
     name: str
@@ -96,6 +97,7 @@ class ProjectionPlan:
     on_pre: tuple[Statement, ...]
     on_post: tuple[Statement, ...]
     sums: Mapping[str, sympy.Expr]
+    carried: Mapping[str, str]
 
     @property
     def longest_delay(self) -> int:

@@ -15,6 +15,7 @@ from bregma.dynamics._equations import with_units
 from bregma.dynamics._evaluate import evaluate, prepare
 from bregma.dynamics._grammar import Assignment, Place, names_of, parse_expression, symbol
 from bregma.dynamics._integrate import advance
+from bregma.dynamics._merge import carried
 from bregma.dynamics._network import Network, Projection
 from bregma.dynamics._neuron import Neuron
 from bregma.dynamics._plan_parts import Array, ProjectionPlan, Statement, sized
@@ -52,13 +53,13 @@ def projection_plan(
     scalars = {n: v for n, v in numbers.items() if not v.ndim}
     sizes = {"pre": pre.size, "post": post.size, "synapse": len(targets)}
     variables = {}
-    for name in p.synapse.states:
+    for name in names.states:
         place = p.synapse.place_of(name)
         first = drawn(p.synapse.init.get(name, 0.0), f"{name} at the beginning")
         if place != "synapse" and first.ndim:
             raise InvalidArgument(f"{name!r} of {p.label} is shared by synapses: give one number")
         variables[names.own(name)] = np.broadcast_to(first, (sizes[place],)).astype(dtype)
-    if delay.ndim and any(p.synapse.place_of(n) == "pre" for n in p.synapse.states):
+    if delay.ndim and any(p.synapse.place_of(n) == "pre" for n in names.states):
         raise InvalidArgument(
             f"{p.label} has delays that differ between synapses, so a variable marked (pre) has no "
             "single value for all of them; leave the mark out"
@@ -84,6 +85,7 @@ def projection_plan(
         on_pre=on_pre,
         on_post=on_post,
         sums=sums,
+        carried=names.carried,
     )
 
 
@@ -92,6 +94,8 @@ class _Names:
 
     def __init__(self, p: Projection, pre: Any, post: Any) -> None:
         self.synapse, self.label, self.sides = p.synapse, p.label, {"pre": pre, "post": post}
+        self.carried = carried(p)
+        self.states = [n for n in p.synapse.states if n not in self.carried]
         self.map: dict[str, str] = {}
         own = {*p.synapse.states, *p.synapse.values}
         for name in p.synapse.used | set(p.synapse.states):
@@ -105,6 +109,8 @@ class _Names:
                 self.map[name] = f"post_n_{name}"
 
     def own(self, name: str) -> str:
+        if name in self.carried:
+            return f"post_n_{self.carried[name]}"
         place = self.synapse.place_of(name)
         return f"{'syn' if place == 'synapse' else place}_{name}"
 
@@ -193,7 +199,8 @@ class _Names:
 
 def _advance(synapse: Synapse, names: _Names, hoist: Hoist) -> tuple[dict[str, Program], Any]:
     """One step of the variables of a synapse, by the place where they are kept."""
-    rates = {names.own(n): names.renamed(f) for n, f in synapse.rates.items() if f != 0}
+    rates = {names.own(n): names.renamed(synapse.rates[n]) for n in names.states}
+    rates = {n: f for n, f in rates.items() if f != 0}
     made = advance(rates, {}, varying={*names.changing}, held=(), method="auto")
     programs: dict[str, Program] = {}
     for place, prefix in (("pre", "pre_"), ("post", "post_"), ("synapse", "syn_")):

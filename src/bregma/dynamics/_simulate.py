@@ -142,23 +142,21 @@ def _probes(made: Plan, record: Mapping[str, Iterable[str]], every: Any) -> tupl
     stride = 1 if every is None else steps_of(_units.seconds(every, "every"), made.dt, "every")
     if stride < 1:
         raise InvalidArgument(f"every={every!r} is shorter than a step")
-    owners: dict[str, list[str]] = {}
+    there: dict[str, dict[str, tuple[str, str]]] = {}  # owner -> name -> owner and name of array
     for p in made.populations:
-        owners[p.name] = [] if p.step is None else [*p.step.states, *p.step.expressions]
+        names = [] if p.step is None else [*p.step.states, *p.step.expressions]
+        there[p.name] = {n: (p.name, n) for n in names}
     for q in made.projections:
-        owners[q.name] = [n.partition("_")[2] for n in q.variables]
+        there[q.name] = {n.partition("_")[2]: (q.name, n) for n in q.variables}
+        there[q.name] |= {n: (q.post, n_post) for n, n_post in q.carried.items()}
     found = []
-    for owner, names in record.items():
-        if owner not in owners:
-            raise UnknownName.of("population or projection to record", owner, owners)
-        for name in [names] if isinstance(names, str) else names:
-            if name not in owners[owner]:
-                raise UnknownName.of(f"variable of {owner!r}", name, owners[owner])
-            array = name
-            for q in made.projections:
-                if q.name == owner:
-                    array = next(n for n in q.variables if n.partition("_")[2] == name)
-            found.append(Probe(owner, array, every=stride))
+    for owner, wanted in record.items():
+        if owner not in there:
+            raise UnknownName.of("population or projection to record", owner, there)
+        for name in [wanted] if isinstance(wanted, str) else wanted:
+            if name not in there[owner]:
+                raise UnknownName.of(f"variable of {owner!r}", name, there[owner])
+            found.append(Probe(*there[owner][name], every=stride))
     return tuple(found)
 
 
@@ -168,7 +166,8 @@ def _checked(state: State, made: Plan) -> State:
         there = state.values.get(name)
         if there is None or there.shape != value.shape:
             raise InvalidArgument(
-                f"the state belongs to another network: {name!r} should have the shape {value.shape}"
+                f"the state belongs to another network: {name!r} should have the shape "
+                f"{value.shape}"
             )
     return state
 

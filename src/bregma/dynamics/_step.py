@@ -24,6 +24,7 @@ from bregma.dynamics import _units
 from bregma.dynamics._functions import spike
 from bregma.dynamics._grammar import Assignment, Place, names_of, symbol
 from bregma.dynamics._integrate import Linear, advance, next_of, noise_of
+from bregma.dynamics._merge import Merged
 from bregma.dynamics._neuron import Neuron
 from bregma.errors import InvalidArgument
 
@@ -71,7 +72,7 @@ class Step:
     expressions: Mapping[str, sympy.Expr]
 
 
-def step_of(neuron: Neuron, fed: Iterable[str] = ()) -> Step:
+def step_of(neuron: Neuron, fed: Iterable[str] = (), merged: Merged | None = None) -> Step:
     """Bring a neuron into the intermediate form.
 
     Parameters
@@ -80,6 +81,8 @@ def step_of(neuron: Neuron, fed: Iterable[str] = ()) -> Step:
         The equations.
     fed : iterable of str
         Names that something feeds, beside the declared inputs.
+    merged : Merged, optional
+        What synapses add to the equations.
 
     Returns
     -------
@@ -91,32 +94,36 @@ def step_of(neuron: Neuron, fed: Iterable[str] = ()) -> Step:
     InvalidEquation
         A name without a value that nothing feeds.
     """
-    fed = set(fed) | set(neuron.inputs)
-    check_fed(neuron, fed)
-    check_complete(neuron, fed)
+    fed, merged = set(fed) | set(neuron.inputs), merged or Merged()
+    check_fed(neuron, fed | set(merged.currents))
+    check_complete(neuron, fed | set(merged.currents))
+
+    def into(expressions: Mapping[str, Any]) -> dict[str, Any]:
+        return {n: merged.into(e, fed) for n, e in expressions.items()}
+
+    rates, expressions = into({**neuron.rates, **merged.rates}), into(neuron.expressions)
+    amplitudes = into(neuron.amplitudes)
     used = names_of(
         [
-            *neuron.rates.values(),
-            *neuron.amplitudes.values(),
-            *neuron.expressions.values(),
+            *rates.values(),
+            *amplitudes.values(),
+            *expressions.values(),
             *(a.value for a in neuron.resets),
             neuron.condition,
             neuron.refractory_condition,
         ]
     )
     inputs = tuple(sorted(fed & set(neuron.names))) + (("t",) if "t" in used else ())
-    made = advance(
-        neuron.rates, neuron.amplitudes, varying=inputs, held=neuron.held, method=neuron.method
-    )
-    hoist = Hoist({*neuron.states, *inputs, *map(noise_of, made.noises)})
+    made = advance(rates, amplitudes, varying=inputs, held=neuron.held, method=neuron.method)
+    hoist = Hoist({*rates, *inputs, *map(noise_of, made.noises)})
     program = hoist.program(made.program)
-    after = {symbol(n): symbol(next_of(n)) for n in neuron.states}
+    after = {symbol(n): symbol(next_of(n)) for n in rates}
     spikes = neuron.spike is not None
     reset = hoist.program(neuron.resets) if spikes else ()
     distance = hoist.expression(neuron.distance) if spikes else None
     stays = neuron.refractory_condition if spikes else None
     return Step(
-        states=neuron.states,
+        states=tuple(rates),
         inputs=inputs,
         noises=made.noises,
         advance=program,
@@ -125,7 +132,7 @@ def step_of(neuron: Neuron, fed: Iterable[str] = ()) -> Step:
         held=neuron.held,
         refractory_time=neuron.refractory_time if spikes else 0.0,
         refractory_while=None if stays is None else hoist.expression(stays).xreplace(after),
-        expressions={n: hoist.expression(e) for n, e in neuron.expressions.items()},
+        expressions={n: hoist.expression(e) for n, e in expressions.items()},
         constants=Constants(made.linear, hoist.found),
     )
 

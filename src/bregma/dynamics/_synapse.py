@@ -47,6 +47,9 @@ class Synapse:
         ``"g_e += w"``.
     on_post : str
         Statements at a postsynaptic spike.
+    current : mapping
+        Input of the postsynaptic neuron to an expression of variables marked (post), which flows
+        into it: ``{"I": "g*s*(E - v)"}``. All synapses of the projection share these variables.
     summed : mapping
         Input of the postsynaptic neuron to an expression that is summed over its synapses at every
         step: gap junctions, rate units.
@@ -81,14 +84,15 @@ class Synapse:
     equations: str = ""
     on_pre: str = ""
     on_post: str = ""
+    current: Mapping[str, str] = field(default_factory=dict)
     summed: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     init: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not (self.on_pre or self.on_post or self.summed):
+        if not (self.on_pre or self.on_post or self.current or self.summed):
             raise InvalidArgument(
-                "a synapse needs on_pre=, on_post= or summed=, else it does nothing"
+                "a synapse needs on_pre=, on_post=, current= or summed=, else it does nothing"
             )
         for name in self.init:
             if name not in self.states:
@@ -161,11 +165,18 @@ class Synapse:
         }
 
     @cached_property
+    def currents(self) -> dict[str, sympy.Expr]:
+        """Inputs of the postsynaptic neuron that its variables marked (post) flow into."""
+        parsed = {n: parse_expression(e, Place(e)) for n, e in self.current.items()}
+        return {n: self.written_out(self._si(e)) for n, e in parsed.items()}
+
+    @cached_property
     def used(self) -> frozenset[str]:
         """Every name in the equations, statements and sums."""
         values = [x.value for x in self._raw if x.value is not None]
         values += [s.value for s in (*self._pre, *self._post)]
-        values += [parse_expression(e, Place(e)) for e in self.summed.values()]
+        texts = [*self.summed.values(), *self.current.values()]
+        values += [parse_expression(e, Place(e)) for e in texts]
         targets = {s.target for s in (*self._pre, *self._post)}
         return frozenset(names_of(values) | targets - set(BUILT_IN))
 
@@ -262,6 +273,7 @@ class Synapse:
         rows = [line.strip() for line in self.equations.strip().splitlines() if line.strip()]
         rows += [f"on_pre: {self.on_pre}"] if self.on_pre else []
         rows += [f"on_post: {self.on_post}"] if self.on_post else []
+        rows += [f"current into {n}: {e}" for n, e in self.current.items()]
         rows += [f"sum into {n}: {e}" for n, e in self.summed.items()]
         return "Synapse\n  " + "\n  ".join(rows)
 
