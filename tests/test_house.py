@@ -16,7 +16,7 @@ import bregma
 from bregma import errors
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ["recording", "run", "evidence", "system", "datasets", "geometry", "report"]
+ROOMS = ["recording", "run", "evidence", "system", "nn", "datasets", "geometry", "report"]
 HEAVY = ["torch", "numba", "plotly", "mne", "pynwb", "nibabel", "pynapple", "zarr", "dask"]
 
 # numpydoc checks: docstring exists, summary ends with a full stop, every parameter is described

@@ -3,6 +3,7 @@ from . import dynamics as dynamics
 from . import errors as errors
 from . import evidence as evidence
 from . import geometry as geometry
+from . import nn as nn
 from . import recording as recording
 from . import report as report
 from . import run as run

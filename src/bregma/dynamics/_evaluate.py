@@ -39,6 +39,8 @@ def evaluate(expression: Any, values: Mapping[str, Any]) -> Any:
         return bool(e)
     if isinstance(e, sympy.Piecewise):
         return _piecewise(e, values)
+    if isinstance(e, sympy.ITE):  # what SymPy makes of a condition with a choice in it
+        return evaluate(e.to_nnf(), values)
     if isinstance(e, spike):
         return spike_with_surrogate(evaluate(e.args[0], values), e.args[1], values)
     if e.is_Mul:

@@ -1,0 +1,182 @@
+"""Populations of equations as layers."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+
+from bregma.dynamics import Neuron
+from bregma.errors import InvalidArgument, InvalidEquation, UnknownName, UnstableSimulation
+from bregma.nn import Spiking
+
+LIF = Neuron(
+    "dv/dt = (v_0 - v + R*I)/tau : 1 (unless refractory)", spike="v > theta", reset="v = 0",
+    refractory="2 ms",
+    surrogate="fast_sigmoid(5)", params={"v_0": 0, "R": 1, "theta": 1, "tau": "10 ms"},
+)  # fmt: skip
+
+
+def current(*shape, seed=0, scale=2.0, dtype=torch.float32):
+    return (
+        torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype) * scale + 1
+    )
+
+
+def test_a_constant_current_gives_the_rate_of_the_closed_form():
+    layer = Spiking(LIF, 3, dt="0.01 ms")
+    i = torch.tensor([1.2, 1.5, 3.0], dtype=torch.float64)
+    spikes, _ = layer(i.expand(100_000, 1, 3).contiguous())
+    period = 0.002 + 0.010 * torch.log(i / (i - 1))
+    torch.testing.assert_close(spikes.sum((0, 1)), 1 / period, atol=1, rtol=0.003)
+
+
+def test_two_halves_are_the_whole():
+    layer = Spiking(LIF, 5, learnable=["tau"], dt="1 ms", output=["spikes", "v"])
+    x = current(40, 3, 5)
+    whole, end = layer(x)
+    first, state = layer(x[:23])
+    second, last = layer(x[23:], state)
+    for n in ("spikes", "v"):
+        assert torch.equal(torch.cat([first[n], second[n]]), whole[n])
+    assert all(torch.equal(last[n], end[n]) for n in end)
+    (a,) = torch.autograd.grad(whole["v"].sum(), layer.tau)
+    (b,) = torch.autograd.grad(first["v"].sum() + second["v"].sum(), layer.tau)
+    torch.testing.assert_close(a, b)
+
+
+def test_parameters_have_the_names_of_the_text_and_are_learned():
+    neuron = LIF.with_params(theta=[0.8, 1.0, 1.2])
+    layer = Spiking(neuron, 3, learnable=["tau", "theta"], dt="1 ms")
+    assert {n: tuple(p.shape) for n, p in layer.named_parameters()} == {"tau": (), "theta": (3,)}
+    spikes, _ = layer(current(50, 4, 3))
+    spikes.sum().backward()
+    assert layer.tau.grad != 0
+    assert (layer.theta.grad < 0).all()  # a higher threshold, fewer spikes
+
+
+def test_a_time_constant_is_recovered():
+    teacher = Spiking(LIF.with_params(tau="20 ms"), 8, dt="1 ms", output="v")
+    student = Spiking(LIF, 8, learnable=["tau"], dt="1 ms", output="v")
+    x, optimizer = current(60, 8, 8, scale=0.3) - 0.6, torch.optim.Adam(student.parameters(), 5e-4)
+    wanted, _ = teacher(x)
+    for _ in range(100):
+        optimizer.zero_grad()
+        (student(x)[0] - wanted).square().mean().backward()
+        optimizer.step()
+    assert student.tau.item() == pytest.approx(0.02, rel=0.02)
+
+
+def test_units_without_spikes_give_their_variable():
+    layer = Spiking(Neuron("dr/dt = (I - r)/tau", params={"tau": "10 ms"}), 2, dt="1 ms")
+    r, state = layer(torch.ones(20, 1, 2))
+    wanted = 1 - torch.exp(-torch.arange(1, 21) / 10)
+    torch.testing.assert_close(r[:, 0, 0], wanted)
+    assert torch.equal(state["r"], r[-1])
+
+
+def test_time_enters_and_goes_on():
+    layer = Spiking(
+        Neuron("dx/dt = sin(w*t)\nI (input)", params={"w": 3.0}, method="rk4"), 1, dt=0.01
+    )
+    x, state = layer(torch.zeros(60, 1, 1, dtype=torch.float64))
+    y, _ = layer(torch.zeros(40, 1, 1, dtype=torch.float64), state)
+    t = torch.arange(1, 101, dtype=torch.float64) * 0.01
+    # t is that of the beginning of a step: a sum from the left
+    wanted = torch.cumsum(torch.sin(3 * (t - 0.01)) * 0.01, 0)
+    torch.testing.assert_close(torch.cat([x, y])[:, 0, 0], wanted, atol=1e-9, rtol=0)
+
+
+def test_noise_follows_from_the_seed_and_has_the_variance_of_the_process():
+    ou = Neuron("dx/dt = -x/tau\nI (input)", noise={"x": 0.5}, params={"tau": "5 ms"})
+    layer, rest = Spiking(ou, 200, dt="1 ms"), torch.zeros(60, 10, 200)
+    x, _ = layer(rest, seed=1)
+    assert torch.equal(x, layer(rest, seed=1)[0])
+    assert not torch.equal(x, layer(rest, seed=2)[0])
+    assert x[-1].var().item() == pytest.approx(0.25 * 0.005 / 2, rel=0.1)
+    with pytest.raises(InvalidArgument, match="'x' has noise: give seed="):
+        layer(rest)
+
+
+def test_first_values_are_drawn_for_each_unit():
+    neuron = Neuron("dv/dt = (I - v)/9", init={"v": "rand"}, spike="v > 2", reset="v = 0")
+    layer = Spiking(neuron, 50)
+    state = layer.initial_state(4, seed=3)
+    assert len(state["v"].unique()) == 200
+    assert torch.equal(state["v"], layer.initial_state(4, seed=3)["v"])
+
+
+def test_checkpoints_give_the_same_with_less_memory():
+    x = current(100, 2, 40, seed=5).requires_grad_()
+    found = []
+    for checkpoint in (False, True):
+        layer = Spiking(LIF, 40, dt="1 ms", learnable=["tau"], checkpoint=checkpoint)
+        spikes, _ = layer(x)
+        found.append([spikes, *torch.autograd.grad(spikes.sum(), [x, layer.tau])])
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_layer_is_saved_copied_and_cast_like_any_other(tmp_path):
+    layer = Spiking(LIF, 4, dt="1 ms", learnable=["tau"])
+    with torch.no_grad():
+        layer.tau.fill_(0.03)
+    torch.save(layer.state_dict(), tmp_path / "layer.pt")
+    other = Spiking(LIF, 4, dt="1 ms", learnable=["tau"])
+    other.load_state_dict(torch.load(tmp_path / "layer.pt", weights_only=True))
+    x = current(30, 2, 4)
+    assert torch.equal(other(x)[0], layer(x)[0])
+    assert torch.equal(copy.deepcopy(layer)(x)[0], layer(x)[0])
+    assert layer(x.double())[0].dtype == torch.float64
+
+
+def test_other_devices_take_the_plain_loop():
+    spikes, _ = Spiking(LIF, 4, dt="1 ms").to("meta")(torch.zeros(3, 2, 4, device="meta"))
+    assert spikes.device.type == "meta"
+
+
+def test_nothing_is_kept_between_calls():
+    layer, x = Spiking(LIF, 4, dt="1 ms"), current(30, 2, 4)
+    assert torch.equal(layer(x)[0], layer(x)[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Spiking(LIF, 4, input="J", dt=1.0), UnknownName, "input in the equations 'J'"),
+        (lambda: Spiking(LIF, 4, input="v", dt=1.0), InvalidArgument, "'v' has a value"),
+        (lambda: Spiking(LIF, 4, learnable=["taw"], dt=1.0), UnknownName, "'tau'"),
+        (lambda: Spiking(LIF, 4, output="w", dt=1.0), UnknownName, "output of these equations"),
+        (lambda: Spiking(LIF, 0, dt=1.0), InvalidArgument, "size must be 1 or more"),
+        (lambda: Spiking(LIF, 4), InvalidArgument, "tau is a duration: give dt="),
+        (lambda: Spiking(LIF, 4, dt=0.0), InvalidArgument, "dt must be above 0"),
+        (lambda: Spiking(LIF, 4, dt="1 mV"), InvalidArgument, "dt must be a duration"),
+        (lambda: Spiking(LIF.with_params(tau=[1.0, 2.0]), 4, dt=1.0), InvalidArgument, "or 4"),
+        (lambda: Spiking(Neuron("dv/dt = I + J"), 4), InvalidEquation, "'J' has no value"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_made_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_bad_input_is_named():
+    layer = Spiking(LIF, 4, dt="1 ms")
+    with pytest.raises(InvalidArgument, match=r"\(time, batch, 4\), not \(5, 4\)"):
+        layer(torch.zeros(5, 4))
+    with pytest.raises(InvalidArgument, match="float32 or float64, not torch.int64"):
+        layer(torch.zeros(5, 2, 4, dtype=torch.int64))
+    with pytest.raises(InvalidArgument, match=r"a state has \['refractory', 'v'\], not \['v'\]"):
+        layer(torch.zeros(5, 2, 4), {"v": torch.zeros(2, 4)})
+    state = layer.initial_state(3)
+    with pytest.raises(InvalidArgument, match=r"'v' of the state must be .* \(2, 4\)"):
+        layer(torch.zeros(5, 2, 4), state)
+    x = torch.zeros(5, 2, 4)
+    x[3, 1, 2] = math.nan
+    with pytest.raises(InvalidArgument, match=r"'I' is nan at step 3 in unit 2 of batch element 1"):
+        layer(x)
+    wild = Spiking(Neuron("dv/dt = v**2 + I"), 1)
+    with pytest.raises(UnstableSimulation, match="'v' became inf at step"):
+        wild(torch.ones(200, 1, 1))
