@@ -179,7 +179,8 @@ def test_nothing_in_a_text_is_run(tmp_path, monkeypatch):
 WORDS = st.sampled_from(
     [*FUNCTIONS, "x", "y", "mV", "t", "dt", "rand", "pi", "and", "or", "not", "if", "lambda", "=",
      "1", "2.5", "1e9", "0", "64", "(", ")", ",", "+", "-", "*", "/", "**", "^", "<", ">", "<=",
-     ":", ";", "\n", "#", " ", "é", "µ", "'", '"', "\\", ".", "[", "]", "{", "}", "@", "\x00", "\ud800"]
+     ":", ";", "\n", "#", " ", "é", "µ", "'", '"', "\\", ".", "[", "]", "{", "}", "@", "\x00",
+     "\ud800"]
 )  # fmt: skip
 TEXTS = st.one_of(st.text(max_size=40), st.lists(WORDS, max_size=25).map(" ".join))
 

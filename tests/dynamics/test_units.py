@@ -14,10 +14,27 @@ from bregma.errors import InvalidArgument
 
 REGISTRY = pint.UnitRegistry()
 UNITS = [
-    *_units.SYMBOLS, "volt", "siemens", "mS/cm**2", "uF/cm^2", "1/s", "mV/ms", "nA*ms", "(mV*ms)/s",
-    "pA / (nS ms)", "mV/ms**0.5", "minute", "km/hour", "mol/m**3", "ohm*cm", "percent", "liter",
-    "kelvin", "joule/(mol*kelvin)", "coulomb/mol",
-]  # fmt: skip
+    *_units.SYMBOLS,
+    "volt",
+    "siemens",
+    "mS/cm**2",
+    "uF/cm^2",
+    "1/s",
+    "mV/ms",
+    "nA*ms",
+    "(mV*ms)/s",
+    "pA / (nS ms)",
+    "mV/ms**0.5",
+    "minute",
+    "km/hour",
+    "mol/m**3",
+    "ohm*cm",
+    "percent",
+    "liter",
+    "kelvin",
+    "joule/(mol*kelvin)",
+    "coulomb/mol",
+]
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -30,20 +47,52 @@ def test_units_agree_with_pint(name):
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("20 ms", 0.02), ("-65 mV", -0.065), ("30 nS", 3e-8), ("0.0805 nA", 8.05e-11),
-     ("281 pF", 2.81e-10),     ("20*ms", 0.02), ("20ms", 0.02), ("1e-3 V", 1e-3), ("10 / ms", 1e4), ("5 mS/cm^2", 50.0),
-     ("mV", 1e-3),     ("20", 20.0), ("2 µm", 2e-6), ("2 μm", 2e-6), ("3 Ω", 3.0)],
-)  # fmt: skip
+    [
+        ("20 ms", 0.02),
+        ("-65 mV", -0.065),
+        ("30 nS", 3e-8),
+        ("0.0805 nA", 8.05e-11),
+        ("281 pF", 2.81e-10),
+        ("20*ms", 0.02),
+        ("20ms", 0.02),
+        ("1e-3 V", 1e-3),
+        ("10 / ms", 1e4),
+        ("5 mS/cm^2", 50.0),
+        ("mV", 1e-3),
+        ("20", 20.0),
+        ("2 µm", 2e-6),
+        ("2 μm", 2e-6),
+        ("3 Ω", 3.0),
+    ],
+)
 def test_numbers_are_the_nearest_ones(text, number):
     assert _units.quantity(text)[0] == number
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "ms 20", "20 mv", "9**9**9", "m**99999", "2 m**m", "import os", "20 ms;", "20 ms)",
-     "(20 ms",     "20 degC", "1 s//s", "1 *", "20 ms or 3", "x" * 1000, "1e9999 mV", "__import__('os')",
-     "[1] mV"],
-)  # fmt: skip
+    [
+        "",
+        " ",
+        "ms 20",
+        "20 mv",
+        "9**9**9",
+        "m**99999",
+        "2 m**m",
+        "import os",
+        "20 ms;",
+        "20 ms)",
+        "(20 ms",
+        "20 degC",
+        "1 s//s",
+        "1 *",
+        "20 ms or 3",
+        "x" * 1000,
+        "1e9999 mV",
+        "__import__('os')",
+        "[1] mV",
+    ],
+)
 def test_what_is_no_quantity(text):
     with pytest.raises(InvalidArgument, match="no quantity|no unit"):
         _units.quantity(text)

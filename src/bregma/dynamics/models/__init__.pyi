@@ -1,0 +1,16 @@
+from ._adex import adex as adex
+from ._alif import alif as alif
+from ._eif import eif as eif
+from ._hodgkin_huxley import hodgkin_huxley as hodgkin_huxley
+from ._izhikevich import izhikevich as izhikevich
+from ._lif import lif as lif
+from ._lif_conductance import lif_conductance as lif_conductance
+from ._lif_delta import lif_delta as lif_delta
+from ._pinsky_rinzel import pinsky_rinzel as pinsky_rinzel
+from ._qif import qif as qif
+from ._rate import rate as rate
+from ._resonate_and_fire import resonate_and_fire as resonate_and_fire
+from ._stochastic_lif import stochastic_lif as stochastic_lif
+from ._theta import theta as theta
+from ._traub_miles import traub_miles as traub_miles
+from ._wilson_cowan import wilson_cowan as wilson_cowan
