@@ -289,6 +289,13 @@ def test_restrict(spikes):
         spikes.restrict((20, 30))
 
 
+@pytest.mark.parametrize("suffix", [".zarr", ".nc"])
+def test_formats_that_hold_no_spikes(spikes, tmp_path, suffix):
+    with pytest.raises(InvalidArgument, match="not SpikeTrains; spikes are written to .nwb"):
+        spikes.save(tmp_path / f"a{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_silence_is_possible():
     trains = SpikeTrains.from_dict({"a": [], "b": []}, support=[(0, 1)])
     assert trains.n_spikes == 0

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bregma.errors import InvalidRecording, UnknownName
-from bregma.recording._labels import Labels, first_appearance, shown
+from bregma.recording._labels import first_appearance, positions, shown
 from bregma.recording._recording import Recording
 
 
@@ -75,7 +75,7 @@ def _matched(first: Recording, other: Recording, along: str) -> xr.DataArray:
                 f"the recordings do not have the same units: only one has {shown(only)}; "
                 "keep the shared ones with .align(other, units=True)"
             )
-        data = data.isel(unit=_positions(theirs, mine))
+        data = data.isel(unit=positions(theirs, mine.tolist(), "unit"))
     elif not np.array_equal(first.stimuli, other.stimuli):
         raise InvalidRecording(
             "the recordings were not shown the same stimuli in the same order; bring them "
@@ -122,11 +122,6 @@ def _sessions(recordings: Sequence[Recording]) -> pd.DataFrame | None:
     return first
 
 
-def _positions(labels: Labels, wanted: Labels) -> Any:
-    where = {label: i for i, label in enumerate(labels.tolist())}
-    return [where[label] for label in wanted.tolist()]
-
-
 def align(a: Recording, b: Recording, units: bool) -> tuple[Recording, Recording]:
     """Both recordings at the stimuli (and units) that they share, in the order of the first."""
     stimuli = first_appearance(a.stimuli)[0]
@@ -145,11 +140,12 @@ def align(a: Recording, b: Recording, units: bool) -> tuple[Recording, Recording
     for labels in (mine, theirs):
         if len(np.unique(labels)) < len(labels):
             raise InvalidRecording(f"unit coordinate {name!r} repeats; units cannot be matched")
-    both = [x for x in mine.tolist() if x in set(theirs.tolist())]
+    there = set(theirs.tolist())
+    both = [x for x in mine.tolist() if x in there]
     if not both:
         raise InvalidRecording(f"the recordings share no unit by {name!r}")
     return tuple(  # type: ignore[return-value]
-        r._with(r.data.isel(unit=_positions(labels, np.asarray(both))), measured_in=r.measured_in)
+        r._with(r.data.isel(unit=positions(labels, both, name)), measured_in=r.measured_in)
         for r, labels in ((left, mine), (right, theirs))
     )
 

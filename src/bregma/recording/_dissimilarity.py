@@ -18,6 +18,7 @@ from bregma.recording._labels import (
     check_ids,
     clean_labels,
     first_appearance,
+    positions,
     select_mask,
     shown,
     table_columns,
@@ -259,15 +260,10 @@ class Dissimilarity:
         UnknownName
             A stimulus that is not there.
         """
-        where = {label: i for i, label in enumerate(self.stimuli.tolist())}
-        wanted = np.asarray(list(stimuli)).tolist()
-        for label in wanted:
-            if label not in where:
-                raise UnknownName.of("stimulus", label, self.stimuli.tolist())
-        rows = np.array([where[label] for label in wanted])
+        wanted = np.asarray(list(stimuli))
+        rows = np.array(positions(self.stimuli, wanted.tolist(), "stimulus"))
         i, j = np.triu_indices(len(rows), 1)
-        return self._with(self.values[:, self._pair(rows[i], rows[j])], np.asarray(wanted),
-                          self.rdms)  # fmt: skip
+        return self._with(self.values[:, self._pair(rows[i], rows[j])], wanted, self.rdms)
 
     def _pair(self, i: Any, j: Any) -> Any:
         """Index of the pair (i, j) in the order of triu_indices."""

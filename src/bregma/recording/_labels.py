@@ -122,6 +122,15 @@ def select_mask(
     return keep
 
 
+def positions(labels: Labels, wanted: Sequence[Any], kind: str) -> list[int]:
+    """Where each of the wanted labels is among distinct ones; `kind` says what they are."""
+    where = {label: i for i, label in enumerate(labels.tolist())}
+    for label in wanted:
+        if label not in where:
+            raise UnknownName.of(kind, label, where)
+    return [where[label] for label in wanted]
+
+
 def first_appearance(labels: Labels) -> tuple[Labels, Any]:
     """Distinct labels in the order of their first appearance, and the rank of each label."""
     distinct, first, inverse = np.unique(labels, return_index=True, return_inverse=True)

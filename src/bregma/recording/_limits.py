@@ -24,23 +24,25 @@ class Budget:
         self.left = DEFAULT_MAX_BYTES if max_bytes is None else max_bytes
         self.suspicious = max_bytes is None
 
-    def check(self, declared: int, stored: int, what: str) -> None:
-        """Refuse `declared` bytes of memory where only `stored` bytes are in the file."""
+    def check(self, declared: int, stored: int | None, what: str) -> None:
+        """Refuse `declared` bytes where only `stored` bytes are in the file (None: not known)."""
         if declared > self.left:
             raise InvalidRecording(
                 f"{what} would take {declared / 1e9:.3g} GB of memory, more than the "
                 f"{self.left / 1e9:.3g} GB that are left; give a larger max_bytes= if it is "
                 "meant to be so large"
             )
+        if stored is None or not self.suspicious:
+            return
         # Real numbers are never packed that tightly; what is small does no harm.
-        if self.suspicious and declared > max(_SMALL, _RATIO * stored):
+        if declared > max(_SMALL, _RATIO * stored):
             raise InvalidRecording(
                 f"{what} declares {declared / 1e9:.3g} GB, but only {stored} bytes are stored: "
                 "the header is damaged, or the file was made to exhaust the memory; give "
                 "max_bytes= if it is meant to be so large"
             )
 
-    def take(self, declared: int, stored: int, what: str) -> None:
+    def take(self, declared: int, stored: int | None, what: str) -> None:
         """Check, and count it as taken."""
         self.check(declared, stored, what)
         self.left -= declared

@@ -23,7 +23,7 @@ from bregma.recording._limits import Budget
 from bregma.recording._mne_channels import channels_of, measured_in_of
 from bregma.recording._mne_events import Events, events_of
 from bregma.recording._recording import Recording
-from bregma.recording._spike_checks import interval_text
+from bregma.recording._spike_checks import check_outside, interval_text
 
 SUFFIXES = (".set", ".fif", ".fif.gz", ".edf", ".bdf", ".vhdr")
 
@@ -245,7 +245,7 @@ def _cut_raw(
         raise InvalidArgument("to cut around events give window=(start, stop) in seconds")
     if filters != (None, None):
         budget.take(
-            int(16 * len(raw.ch_names) * raw.n_times), 1 << 40, "filtering the whole recording"
+            int(16 * len(raw.ch_names) * raw.n_times), None, "filtering the whole recording"
         )
         raw = raw.copy().pick(names).load_data().filter(*filters, picks="all")
     if found is None:
@@ -253,16 +253,14 @@ def _cut_raw(
         if window is not None:
             inside = np.flatnonzero(_inside(raw.times, window))
             begin, end = int(inside[0]), int(inside[-1]) + 1
-        budget.take(int(16 * len(names) * (end - begin)), 1 << 40, "the recording")
+        budget.take(int(16 * len(names) * (end - begin)), None, "the recording")
         values = raw.get_data(names, start=begin, stop=end)
         return values.T[None], raw.times[begin:end], {}
     first, last = (round(float(t) * rate) for t in window)
     if last < first:
         raise InvalidArgument(f"the window {interval_text([window])} ends before it starts")
     found = _possible(raw, found, first, last, outside)
-    budget.take(
-        int(16 * len(names) * (last - first + 1) * len(found.samples)), 1 << 40, "the epochs"
-    )
+    budget.take(int(16 * len(names) * (last - first + 1) * len(found.samples)), None, "the epochs")
     values = np.stack(
         [raw.get_data(names, start=s + first, stop=s + last + 1).T for s in found.samples.tolist()]
     )
@@ -271,8 +269,7 @@ def _cut_raw(
 
 def _possible(raw: Any, found: Events, first: int, last: int, outside: str) -> Events:
     """Events whose windows lie in the recording and touch nothing that is marked bad."""
-    if outside not in ("raise", "drop"):
-        raise InvalidArgument(f"outside={outside!r} is not one of ('raise', 'drop')")
+    check_outside(outside)
     reasons = found.reasons_against(raw, first, last)
     good = np.array([reason is None for reason in reasons])
     if good.all():
@@ -292,9 +289,7 @@ def _possible(raw: Any, found: Events, first: int, last: int, outside: str) -> E
 
 
 def _epochs(epochs: Any, names: list[str], budget: Budget) -> tuple[Any, Any, dict[str, Any]]:
-    budget.take(
-        int(16 * len(names) * len(epochs.times) * len(epochs.events)), 1 << 40, "the epochs"
-    )
+    budget.take(int(16 * len(names) * len(epochs.times) * len(epochs.events)), None, "the epochs")
     values = np.swapaxes(epochs.get_data(picks=names), 1, 2)
     labels = {code: name for name, code in epochs.event_id.items()}
     columns: dict[str, Any] = {
@@ -315,7 +310,7 @@ def _evoked(evokeds: Any, names: list[str], budget: Budget) -> tuple[Any, Any, d
                 f"the conditions {first.comment!r} and {other.comment!r} differ in channels or "
                 "times; read one by its name"
             )
-    budget.take(int(16 * len(names) * len(first.times) * len(evokeds)), 1 << 40, "the averages")
+    budget.take(int(16 * len(names) * len(first.times) * len(evokeds)), None, "the averages")
     stimuli = [str(e.comment) for e in evokeds]
     ids = stimuli
     if len(set(stimuli)) < len(stimuli):

@@ -15,7 +15,12 @@ from bregma.recording._limits import Budget
 from bregma.recording._nwb_tables import columns_of, measured_in_of
 from bregma.recording._nwb_units import bisect
 from bregma.recording._recording import Recording
-from bregma.recording._spike_checks import checked_intervals, event_table, interval_text
+from bregma.recording._spike_checks import (
+    check_outside,
+    checked_intervals,
+    event_table,
+    interval_text,
+)
 
 _ROUNDING = 1e-6  # of a sample
 
@@ -113,7 +118,7 @@ class Series:
         """Samples begin to end (time, unit) in the unit of measurement of the series."""
         data = self.thing.data
         row = int(np.prod(data.shape[1:], dtype=float)) * max(8, data.dtype.itemsize)
-        stored = data.id.get_storage_size() if hasattr(data, "id") else 1 << 40
+        stored = data.id.get_storage_size() if hasattr(data, "id") else None
         budget.take((end - begin) * row, stored, f"the series {self.path!r}")
         raw = np.asarray(data[begin:end]).reshape(end - begin, -1)
         factor: Any = float(self.thing.conversion)
@@ -184,6 +189,7 @@ def read_around(
     budget: Budget,
 ) -> Recording:
     """One presentation for each event; samples are shifted by less than half a sample."""
+    check_outside(outside)
     clock = series.clock
     start, stop = checked_intervals([window], InvalidArgument)[0]
     if not np.isfinite(clock.rate):
@@ -198,8 +204,6 @@ def read_around(
     begins = [clock.cut(onset + start, n) for onset in onsets]
     seen = np.array([begin is not None for begin in begins])
     if not seen.all():
-        if outside not in ("raise", "drop"):
-            raise InvalidArgument(f"outside={outside!r} is not one of ('raise', 'drop')")
         if outside == "raise" or not seen.any():
             lost = ", ".join(f"{onsets[i]:g} s" for i in np.flatnonzero(~seen)[:5])
             raise InvalidArgument(

@@ -38,7 +38,7 @@ def read_units(file: Any, window: Any, *, support: Any, budget: Budget) -> Spike
     for row, (begin, end) in enumerate(zip(np.r_[0, ends[:-1]], ends, strict=True)):
         if window is not None:
             begin, end = (bisect(times, t, begin, end) for t in (start, stop))
-        budget.take(24 * int(end - begin), 1 << 40, "spike times")  # sorting takes copies
+        budget.take(24 * int(end - begin), None, "spike times")  # sorting takes copies
         trains[row] = np.asarray(times[int(begin) : int(end)], dtype=float)
     spikes = np.concatenate([np.empty(0), *trains.values()])
     row_of = np.repeat(np.arange(len(trains)), [len(train) for train in trains.values()])
@@ -96,8 +96,8 @@ def _support(file: Any, table: Any, spikes: Any, asked: Any) -> tuple[Any, Any]:
             np.asarray(intervals["stop_time"].data[:], dtype=float)
             for intervals in (file.intervals or {}).values()
         ]
-        start = min([0.0, *spikes])
-        stop = np.nanmax(np.concatenate([[start, *spikes], *stops]), initial=start)
+        start = np.nanmin(spikes, initial=0.0)
+        stop = max(np.nanmax(times, initial=start) for times in (spikes, *stops))
         return [(start, np.nextafter(stop, np.inf))], None
     stored = np.asarray(table.obs_intervals_index.target.data[:], dtype=float).reshape(-1, 2)
     each = np.split(stored, ends_of(table.obs_intervals_index, len(stored))[:-1])

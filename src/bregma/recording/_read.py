@@ -124,8 +124,8 @@ def read(
         return module.read(file, key, **options)
 
 
-def write(what: Recording | Dissimilarity, path: str | Path) -> Path:
-    """Write a recording or dissimilarities in the format that the name of the file ends with."""
+def write(what: Recording | Dissimilarity | SpikeTrains, path: str | Path) -> Path:
+    """Write it in the format that the name of the file ends with."""
     path = Path(path)
     module = _module_of(path)
     if not hasattr(module, "write"):

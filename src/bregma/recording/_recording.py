@@ -26,6 +26,7 @@ from bregma.recording._labels import (
     Table,
     clean_labels,
     first_appearance,
+    positions,
     select_mask,
     shown,
     table_columns,
@@ -474,10 +475,7 @@ class Recording:
         from bregma.recording._combine import at_stimuli
 
         wanted = np.asarray(list(stimuli)).tolist()
-        there = self.unique_stimuli.tolist()
-        for label in wanted:
-            if label not in there:
-                raise UnknownName.of("stimulus", label, there)
+        positions(self.unique_stimuli, wanted, "stimulus")  # refuses those that were not shown
         return at_stimuli(self, wanted)
 
     def split(self, by: str) -> dict[Any, Recording]:

@@ -148,6 +148,12 @@ def bin_edges(window: Any, width: Any, *, whole: bool) -> Any:
     return start + np.arange(n + 1) * width
 
 
+def check_outside(outside: str) -> None:
+    """Refuse what cannot be done with events whose window was not observed."""
+    if outside not in ("raise", "drop"):
+        raise InvalidArgument(f"outside={outside!r} is not one of ('raise', 'drop')")
+
+
 def event_table(events: Any) -> tuple[Any, dict[str, Any]]:
     """Times of events, and the columns of their presentations."""
     if isinstance(events, pd.DataFrame):

@@ -18,6 +18,7 @@ from bregma.recording._spike_checks import (
     ROUNDING,
     bin_edges,
     check_inside,
+    check_outside,
     check_spikes,
     checked_intervals,
     checked_support,
@@ -420,8 +421,7 @@ class SpikeTrains:
         """
         onsets, columns = event_table(events)
         edges = bin_edges(checked_intervals([window], InvalidArgument)[0], bin, whole=True)
-        if outside not in ("raise", "drop"):
-            raise InvalidArgument(f"outside={outside!r} is not one of ('raise', 'drop')")
+        check_outside(outside)
         seen = self._observed(onsets + edges[0], onsets + edges[-1], bin)
         if not seen.all():
             lost = ", ".join(f"{columns['presentation'][i]} (at {onsets[i]:g} s)"
@@ -468,8 +468,7 @@ class SpikeTrains:
         """
         from bregma.recording._read import write
 
-        what: Any = self  # write() checks the kind by itself
-        return write(what, path)
+        return write(self, path)
 
     def __repr__(self) -> str:
         observed = interval_text(self.support)

@@ -13,8 +13,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Shaped, UInt8
 
-from bregma.errors import InvalidArgument, InvalidRecording, UnknownName, UnreadableRecording
-from bregma.recording._labels import Labels, Table, check_ids, shown, table_columns
+from bregma.errors import InvalidArgument, InvalidRecording, UnreadableRecording
+from bregma.recording._labels import (
+    Labels,
+    Table,
+    check_ids,
+    positions,
+    shown,
+    table_columns,
+)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm")
 MAX_PIXELS = 50_000_000  # a picture that claims more is refused before it is decoded
@@ -150,12 +157,7 @@ class Stimuli:
         UnknownName
             A label that is not there.
         """
-        where = {label: i for i, label in enumerate(self.ids.tolist())}
-        wanted = np.asarray(list(stimuli)).tolist()
-        for label in wanted:
-            if label not in where:
-                raise UnknownName.of("stimulus", label, self.ids.tolist())
-        return self[[where[label] for label in wanted]]
+        return self[positions(self.ids, np.asarray(list(stimuli)).tolist(), "stimulus")]
 
     def batches(self, size: int) -> Iterator[Stimuli]:
         """Go through the stimuli a few at a time.

@@ -28,7 +28,7 @@ _LAZY_CHUNK = 1 << 25
 _LAZY_FROM = 1 << 26  # values of 64 MiB and more stay in the file
 
 
-def write(what: Recording | Dissimilarity, path: Path) -> None:
+def write(what: Any, path: Path) -> None:
     """Write all of it, or nothing.
 
     What is in the store: the variable ``values``, one variable for each coordinate, and the
@@ -36,8 +36,13 @@ def write(what: Recording | Dissimilarity, path: Path) -> None:
     """
     if isinstance(what, Recording):
         header, variables = _pack_recording(what)
-    else:
+    elif isinstance(what, Dissimilarity):
         header, variables = _pack_dissimilarity(what)
+    else:
+        raise InvalidArgument(
+            f"{path.name}: Zarr and NetCDF hold recordings and dissimilarities, not "
+            f"{type(what).__name__}; spikes are written to .nwb"
+        )
     text = np.array(json.dumps(header), dtype=object)
     dataset = xr.Dataset({**variables, _HEADER: ((), text)}, attrs={"bregma_format": FORMAT})
     if path.name.lower().endswith(".zarr"):

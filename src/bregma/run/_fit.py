@@ -52,8 +52,10 @@ def minibatches(*tensors: torch.Tensor, size: int) -> Batches:
     if size < 1:
         raise InvalidArgument(f"size must be 1 or more, not {size}")
 
+    (length,) = lengths
+
     def epoch(generator: torch.Generator) -> Iterator[tuple[torch.Tensor, ...]]:
-        order = torch.randperm(lengths.copy().pop(), generator=generator)
+        order = torch.randperm(length, generator=generator)
         for part in order.split(size):
             yield tuple(tensor[part.to(tensor.device)] for tensor in tensors)
 

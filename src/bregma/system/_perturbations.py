@@ -305,9 +305,9 @@ class Patch(Perturbation):
 
     def check(self, stimuli: Shaped[np.ndarray, " stimulus"]) -> None:
         """Refuse stimuli that the recording does not have."""
-        there = self.recording.stimuli.tolist()
+        there = dict.fromkeys(self.recording.stimuli.tolist())
         for stimulus in stimuli.tolist():
-            if stimulus not in set(there):
+            if stimulus not in there:
                 raise UnknownName.of(f"stimulus in the recording of {self}", stimulus, there)
 
     def select(self, layout: Layout) -> Int[np.ndarray, " selected"]:

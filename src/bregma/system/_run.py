@@ -10,30 +10,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import nn
 
-from bregma.errors import InvalidArgument, InvalidRecording, UnknownName, nearest
+from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
 from bregma.recording import Stimuli
 from bregma.system._conflicts import check_conflicts, content_key
+from bregma.system._edits import Edit, apply_edits, check_selected, listed
 from bregma.system._layout import Layout, layout_of
-from bregma.system._perturbations import Activity, Perturbation, Target
+from bregma.system._perturbations import Perturbation, Target
 from bregma.system._site import Place, Site, find_tensor, replace_tensor
 from bregma.system._tap import Enough, Taps, to_numbers
 
 Reduce = str | Callable[[torch.Tensor], torch.Tensor] | None
 Feed = Callable[[Stimuli], tuple[tuple[Any, ...], dict[str, Any]]]
 PROBE = 2  # stimuli shown to learn the shapes: with one, the axis of stimuli could be any
-
-
-@dataclass(frozen=True)
-class _Edit:
-    """A perturbation bound to the units of one layer."""
-
-    perturbation: Perturbation
-    layout: Layout
-    index: Int[np.ndarray, " selected"]
-    activity: Activity
 
 
 @dataclass(frozen=True)
@@ -108,13 +99,13 @@ class Run:
         heard = self._probe(sites, changed, certain)
         numbered = self._numbered(sites, heard, heard.read, certain)
         if not numbered:
-            raise InvalidArgument("none of these sites gives a tensor: " + _listed(sites))
+            raise InvalidArgument("none of these sites gives a tensor: " + listed(sites))
         self._reads = {key: (site, heard.read[site]) for key, site in numbered.items()}
         self.layouts = [found.layout for _, found in self._reads.values()]
         ends = np.cumsum([layout.n_units for layout in self.layouts]).tolist()
         self.n_units: int = ends[-1]
         self._columns = {
-            key: slice(*ends) for key, ends in zip(self._reads, pairwise([0, *ends]), strict=True)
+            key: slice(*part) for key, part in zip(self._reads, pairwise([0, *ends]), strict=True)
         }
         dtype = torch.float32
         for _, found in self._reads.values():
@@ -142,7 +133,7 @@ class Run:
             edited = value
             for path, edits in self._edits.get((place, call), {}).items():
                 _, tensor = find_tensor(edited, Site(*place, element=path))
-                edited = replace_tensor(edited, path, _change(tensor, edits, part.ids))
+                edited = replace_tensor(edited, path, apply_edits(edits, tensor, part.ids))
             for key in wanted.get((place, call), ()):
                 site, found = self._reads[key]
                 _, tensor = find_tensor(edited, site)
@@ -248,7 +239,7 @@ class Run:
         edits: Sequence[tuple[Perturbation, list[Site]]],
         heard: _Heard,
         certain: Collection[Site],
-    ) -> dict[tuple[Place, int], dict[tuple[Any, ...], list[_Edit]]]:
+    ) -> dict[tuple[Place, int], dict[tuple[Any, ...], list[Edit]]]:
         chosen: list[tuple[Perturbation, Place, int, Site]] = []
         every = list(dict.fromkeys(site for _, sites in edits for site in sites))
         named = self._numbered(every, heard, heard.edit, certain)
@@ -259,17 +250,17 @@ class Run:
                 for site in sites
                 if site.place == place and site.element == element and site.call in (None, call)
             ]
-            _check_selected(perturbation, [heard.edit[name].layout for *_, name in mine])
+            check_selected(perturbation, [heard.edit[name].layout for *_, name in mine])
             chosen += mine
         means = self._means([(name, p) for p, _, _, name in chosen])
-        bound: dict[Any, dict[Any, list[_Edit]]] = defaultdict(lambda: defaultdict(list))
+        bound: dict[Any, dict[Any, list[Edit]]] = defaultdict(lambda: defaultdict(list))
         for perturbation, place, call, name in chosen:
             layout, path = heard.edit[name].layout, heard.edit[name].path
             index = perturbation.select(layout)
             if len(index):
                 target = Target(layout, index, lambda name=name: means[name])  # type: ignore[misc]
                 activity = perturbation.bind(target)
-                bound[place, call][path].append(_Edit(perturbation, layout, index, activity))
+                bound[place, call][path].append(Edit(perturbation, layout, index, activity))
         for groups in bound.values():
             for group in groups.values():
                 check_conflicts(group[0].layout, [(e.perturbation, e.index) for e in group])
@@ -332,37 +323,6 @@ def _called(reduce: Callable[[torch.Tensor], torch.Tensor], tensor: torch.Tensor
     return reduced
 
 
-def _change(tensor: torch.Tensor, edits: Sequence[_Edit], stimuli: Any) -> torch.Tensor:
-    """A new tensor with other activity in the selected units; all other bits stay."""
-    layout = edits[0].layout
-    if tensor.shape != (len(stimuli), *layout.shape):
-        raise InvalidArgument(
-            f"layer {layout.layer!r} gives the shape {tuple(tensor.shape)} for {len(stimuli)} "
-            f"stimuli, and {layout.shape} for each of the first ones: its units are not the same "
-            "for all stimuli and cannot be perturbed; bring all to one size with preprocess="
-        )
-    flat = tensor.reshape(len(stimuli), -1).clone()
-    added: dict[str, Any] = {}
-    for edit in edits:
-        index = torch.from_numpy(edit.index).to(flat.device)
-        values = edit.activity(stimuli)
-        if not edit.perturbation.additive:
-            flat[:, index] = torch.from_numpy(np.array(values)).to(flat)
-            continue
-        if not added:
-            added = {"sum": np.zeros((len(stimuli), flat.shape[1])), "where": []}
-        added["sum"][:, edit.index] += values
-        added["where"].append(edit.index)
-    if added:
-        where = np.unique(np.concatenate(added["where"]))
-        index = torch.from_numpy(where).to(flat.device)
-        # in float64, so that the sum is rounded once, to the type of the layer
-        total = flat[:, index].cpu().double() + torch.from_numpy(added["sum"][:, where])
-        flat[:, index] = total.to(flat)
-    changed = torch.empty_like(tensor)  # keeps the strides: later kernels depend on them
-    return changed.copy_(flat.reshape(tensor.shape))
-
-
 def _check_rows(site: Site, tensor: torch.Tensor, n_stimuli: int, when: str = "") -> None:
     if tensor.is_complex():
         raise InvalidArgument(
@@ -374,22 +334,3 @@ def _check_rows(site: Site, tensor: torch.Tensor, n_stimuli: int, when: str = ""
             "stimuli; its first axis must be the stimuli: leave this site out, choose another "
             "element of it (such as 'name[1]'), or turn it with reduce=, a function of the tensor"
         )
-
-
-def _check_selected(perturbation: Perturbation, layouts: Sequence[Layout]) -> None:
-    if not layouts:
-        raise InvalidArgument(f"{perturbation}: none of its sites runs or gives a tensor")
-    if isinstance(perturbation.units, tuple):
-        for unit in perturbation.units:
-            if not any(layout.owns(unit) for layout in layouts):
-                raise UnknownName(
-                    f"there is no unit {unit!r} for {perturbation}; ids begin with the name of the "
-                    f"layer: nearest are {_listed(nearest(unit, [x.layer for x in layouts]))}"
-                )
-    if not any(len(perturbation.select(layout)) for layout in layouts):
-        raise UnknownName(f"{perturbation}: the recording has no units of {_listed(layouts)}")
-
-
-def _listed(things: Sequence[Any]) -> str:
-    names = [repr(getattr(thing, "layer", None) or str(thing)) for thing in things]
-    return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")
