@@ -21,7 +21,7 @@ class RidgePredictivity(ResponseComparison):
     Stimuli are split into folds at random, three or more in each. For each fold the regression is
     fitted on all others; the penalty is chosen there, for each unit of the data, by generalised
     cross-validation. No stimulus is ever in both parts, and nothing about a fold (not even its
-    mean) is used for its prediction. Data do not predict the model as well as it predicts them.
+    mean) is used for its prediction. Model and data are not exchangeable.
 
     Parameters
     ----------
