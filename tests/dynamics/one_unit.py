@@ -46,9 +46,14 @@ def solve(neuron, times, initial=None, **inputs):
     function = sympy.lambdify([states], rates, modules=[own, "numpy"])
     first = {**{n: evaluate_first(neuron, n) for n in neuron.states}, **(initial or {})}
     found = scipy.integrate.solve_ivp(
-        lambda t, y: np.array(function(y), float), (0, times[-1]), [first[n] for n in neuron.states],
-        method="LSODA", t_eval=times, rtol=1e-9, atol=1e-12,
-    )  # fmt: skip
+        lambda t, y: np.array(function(y), float),
+        (0, times[-1]),
+        [first[n] for n in neuron.states],
+        method="LSODA",
+        t_eval=times,
+        rtol=1e-9,
+        atol=1e-17,
+    )
     return dict(zip(neuron.states, found.y, strict=True))
 
 

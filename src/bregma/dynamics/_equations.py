@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -172,8 +173,14 @@ def _length(expression: Any, of_names: Mapping[str, int]) -> int:
 def with_units(expression: Any, defined: Iterable[str]) -> Any:
     """Put the sizes of units in for names such as ``mV`` that nothing else defines."""
     free = names_of([expression]) - set(defined)
-    sizes = {symbol(n): sympy.Float(_units.unit(n)[0], 17) for n in free if n in _units.SYMBOLS}
+    sizes = {symbol(n): _size(n) for n in free if n in _units.SYMBOLS}
     return expression.xreplace(sizes) if sizes else expression
+
+
+@lru_cache(maxsize=64)
+def _size(unit: str) -> sympy.Rational:
+    """Exact, so that mV/mV is 1."""
+    return sympy.Rational(repr(_units.unit(unit)[0]))
 
 
 def check_units(line: Line, known: Mapping[str, _units.Dimension | None]) -> None:

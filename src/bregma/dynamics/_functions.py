@@ -77,17 +77,20 @@ class spike(sympy.Function):
         return True
 
 
-class choice(sympy.Piecewise):
+class Piecewise(sympy.Piecewise):
     """The value of the first condition that holds; the last one always does.
 
     SymPy's own class solves its conditions to simplify them, which is slow and moves thresholds
-    in floating-point arithmetic. This one stays as it is written.
+    in floating-point arithmetic. This one stays as it is written. (Printers go by its name.)
     """
 
     @classmethod
     def eval(cls, *pairs: Any) -> sympy.Expr | None:
         """Simplify where the first condition is known to hold."""
         return pairs[0].expr if pairs[0].cond == True else None  # noqa: E712 (SymPy's true)
+
+
+choice = Piecewise
 
 
 class _power(sympy.Function):

@@ -49,7 +49,7 @@ class Assignment:
     """``target = value``; statements such as ``w += b`` are written out."""
 
     target: str
-    value: sympy.Expr
+    value: Any  # an expression; a condition where one is computed once for several uses
     place: Place
     adds: bool = False  # it was written with += or -=
 
