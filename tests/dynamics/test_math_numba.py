@@ -27,6 +27,7 @@ EXACT = {  # function, range, units in the last place
     "log": (np.log, (1e-30, 1e4), 2),
     "tanh": (np.tanh, (-10, 10), 2),
     "exprel": (exact_exprel, (-30, 88), 2),
+    "exprel_near": (exact_exprel, (-0.5, 0.5), 2),
     "dexprel": (exact_dexprel, (-30, 80), 4),
 }
 
@@ -44,7 +45,8 @@ def over_array(function):
 def test_float32_is_within_a_few_units_in_the_last_place(name):
     exact, (low, high), ulps = EXACT[name]
     rng = np.random.default_rng(0)
-    x = np.concatenate([rng.uniform(low, high, 50_000), rng.uniform(max(low, -2), 2, 50_000)])
+    near = rng.uniform(max(low, -2), min(high, 2), 50_000)
+    x = np.concatenate([rng.uniform(low, high, 50_000), near])
     x = x.astype(np.float32)
     y = np.empty_like(x)
     over_array(getattr(_math_numba, f"{name}_32"))(x, y)
@@ -54,7 +56,12 @@ def test_float32_is_within_a_few_units_in_the_last_place(name):
 
 def test_float64_exprel_and_its_derivative():
     x = np.random.default_rng(1).uniform(-3, 3, 10_000)
-    for name, exact in (("exprel", exact_exprel), ("dexprel", exact_dexprel)):
+    for name, exact in (
+        ("exprel", exact_exprel),
+        ("dexprel", exact_dexprel),
+        ("exprel_near", exact_exprel),
+    ):
+        x = np.clip(x, -0.5, 0.5) if name == "exprel_near" else x
         y = np.empty_like(x)
         over_array(NAMES["float64"][name])(x, y)
         np.testing.assert_allclose(y, exact(x.astype(np.longdouble)).astype(float), rtol=2e-14)

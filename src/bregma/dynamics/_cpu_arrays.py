@@ -136,7 +136,7 @@ class Run:
                 self.values[f"p{i}__left"] = np.array(given[f"{p.name}.refractory"], np.int32)
         if not p.spikes:
             return
-        words = np.zeros(-(-p.size // 8), np.uint64)
+        words = np.zeros(8 * -(-p.size // 64), np.uint64)  # whole groups of 64 units
         recent, units = given[f"{p.name}.recent"].nonzero()
         longest = len(given[f"{p.name}.recent"])
         first = np.zeros(longest + self.n_steps + 1, np.int64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bregma.dynamics._cpu_near import loops, small_arguments
 from bregma.dynamics._cpu_part import Part, Scope, loop
 from bregma.dynamics._grammar import names_of
 from bregma.dynamics._integrate import next_of, noise_of
@@ -43,6 +44,9 @@ def advance_part(plan: Plan, number: int) -> Part:
     if step.refractory_while is not None:
         stays = write(step.refractory_while, NUMBA)
         lines.append(f"left____a[i__] = np.int32(1) if resting__ and {stays} else np.int32(0)")
+    small = small_arguments(step)
+    if small:
+        return scope.part(loops(step, small, load(plan, number, names_of(small), scope), lines))
     return scope.part(loop(f"for i__ in range__({step.states[0]}__a.size):", lines))
 
 
@@ -68,8 +72,16 @@ def fire_part(plan: Plan, number: int) -> Part:
     words = scope.array("words__", f"p{number}__words")
     mask = scope.array("fired__", f"p{number}__mask")
     scope.scalar("n__", f"p{number}__n")
-    each = loop("for i__ in range__(8 * w__, 8 * w__ + 8):", loop(f"if {mask}[i__]:", lines))
-    body = loop(f"for w__ in range__({words}.size):", loop(f"if {words}[w__] != 0:", each))
+    eight, size = "np.uint64(8)", f"np.uint64({words}.size)"
+    unit = loop(
+        f"for i__ in range__({eight} * w__, {eight} * w__ + {eight}):",
+        [f"if {mask}[i__]:", *(f"    {line}" for line in lines)],
+    )
+    word = loop(f"for w__ in range__(c__, c__ + {eight}):", loop(f"if {words}[w__] != 0:", unit))
+    any_of_64 = " | ".join(f"{words}[c__ + np.uint64({i})]" for i in range(8))
+    body = loop(
+        f"for c__ in range__(np.uint64(0), {size}, {eight}):", loop(f"if {any_of_64} != 0:", word)
+    )
     return scope.part([*body, "return n__"], result=f"p{number}__n")
 
 

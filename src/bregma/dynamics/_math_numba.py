@@ -127,6 +127,41 @@ def exprel_32(x):
 
 @no_type_check
 @_inline
+def exprel_near_32(x):
+    """(exp(x) - 1) / x of a float32 with |x| <= 0.5."""
+    q = F(1.0 / 40320.0)
+    q = q * x + F(1.0 / 5040.0)
+    q = q * x + F(1.0 / 720.0)
+    q = q * x + F(1.0 / 120.0)
+    q = q * x + F(1.0 / 24.0)
+    q = q * x + F(1.0 / 6.0)
+    q = q * x + F(0.5)
+    return q * x + F(1.0)
+
+
+@no_type_check
+@_inline
+def exprel_near_64(x):
+    """(exp(x) - 1) / x of a float64 with |x| <= 0.5."""
+    q = 1.0 / 1307674368000.0
+    q = q * x + 1.0 / 87178291200.0
+    q = q * x + 1.0 / 6227020800.0
+    q = q * x + 1.0 / 479001600.0
+    q = q * x + 1.0 / 39916800.0
+    q = q * x + 1.0 / 3628800.0
+    q = q * x + 1.0 / 362880.0
+    q = q * x + 1.0 / 40320.0
+    q = q * x + 1.0 / 5040.0
+    q = q * x + 1.0 / 720.0
+    q = q * x + 1.0 / 120.0
+    q = q * x + 1.0 / 24.0
+    q = q * x + 1.0 / 6.0
+    q = q * x + 1.0 / 2.0
+    return q * x + 1.0
+
+
+@no_type_check
+@_inline
 def dexprel_32(x):
     """Derivative of exprel of a float32: a series near 0, the difference elsewhere."""
     q = F(12.0 / 6227020800.0)  # (k + 1) / (k + 2)!, from k = 11 down
@@ -173,12 +208,12 @@ def dexprel_64(x):
 NAMES: dict[str, dict[str, Any]] = {
     "float32": {
         "F": np.float32, "exp": exp_32, "log": log_32, "tanh": tanh_32, "exprel": exprel_32,
-        "dexprel": dexprel_32, "sin": math.sin, "cos": math.cos, "sqrt": math.sqrt,
-        "floor": np.floor, "power": math.pow,
+        "exprel_near": exprel_near_32, "dexprel": dexprel_32, "sin": math.sin, "cos": math.cos,
+        "sqrt": math.sqrt, "floor": np.floor, "power": math.pow,
     },
     "float64": {
         "F": np.float64, "exp": math.exp, "log": math.log, "tanh": math.tanh,
-        "exprel": exprel_64, "dexprel": dexprel_64, "sin": math.sin, "cos": math.cos,
-        "sqrt": math.sqrt, "floor": np.floor, "power": math.pow,
+        "exprel": exprel_64, "exprel_near": exprel_near_64, "dexprel": dexprel_64,
+        "sin": math.sin, "cos": math.cos, "sqrt": math.sqrt, "floor": np.floor, "power": math.pow,
     },
 }  # fmt: skip
