@@ -37,9 +37,10 @@ TRITON = Dialect(
 HEADER = """\
 from triton import jit as kernel__
 from triton import language as tl__
+from triton.language import constexpr
 from bregma.dynamics import _math_triton as math__
 from bregma.dynamics import _random_triton as random__
-F__ = tl__.constexpr(tl__.{dtype})
+F__ = constexpr(tl__.{dtype})
 """
 
 
