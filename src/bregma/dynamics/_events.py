@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import no_type_check
 
 import numpy as np
 import torch
 from jaxtyping import Shaped
-from numba import njit
 from torch import Tensor
 
+from bregma.dynamics import _event_kernels as kernels
+from bregma.dynamics._event_kernels import TILE
 from bregma.dynamics._scan import in_threads
 from bregma.dynamics._workspace import workspace
 from bregma.errors import InvalidArgument
 
 COLUMNS = 256  # of 700 rows: two thirds of a megabyte
-TILE = 256  # rows whose events are sorted by column for the way back
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def events_of(x: Tensor, most: float = 1.0) -> Events | None:
     counts = np.empty(len(flat), np.int64)
     strange: list[int] = []
     parts = _parts(len(flat), 16)
-    in_threads(lambda a, b: strange.append(_count(flat, counts, a, b)), parts)
+    in_threads(lambda a, b: strange.append(kernels.count(flat, counts, a, b)), parts)
     n_ones = int(counts.sum())
     if any(strange) or n_ones > most * flat.size:
         return None
@@ -78,7 +77,7 @@ def events_of(x: Tensor, most: float = 1.0) -> Events | None:
     np.cumsum(counts, out=indptr[1:])
     # one place more, which the loop below may write to when it is done
     indices = np.empty(n_ones + 1, np.uint16 if shape[2] <= 1 << 16 else np.int32)
-    in_threads(lambda a, b: _fill(flat, indptr, indices, a, b), parts)
+    in_threads(lambda a, b: kernels.fill(flat, indptr, indices, a, b), parts)
     return Events(shape, indptr, indices[:-1])
 
 
@@ -95,7 +94,8 @@ def product(events: Events, weight: Tensor, bias: Tensor | None) -> Tensor:
     first = start.contiguous().numpy().reshape(n_blocks, -1)
     jobs = [(a, b, c) for c in range(n_blocks) for a, b in _parts(len(sums), 2)]
     in_threads(
-        lambda a, b, c: _product(events.indptr, events.indices, table, first, sums, a, b, c), jobs
+        lambda a, b, c: kernels.product(events.indptr, events.indices, table, first, sums, a, b, c),
+        jobs,
     )
     return y
 
@@ -110,11 +110,13 @@ def weight_gradient(events: Events, grad_y: Tensor) -> Tensor:
     pointers = np.zeros((n_tiles, n_inputs + 1), np.int64)
     rows = np.empty(len(events.indices), np.uint16)
     in_threads(
-        lambda a, b: _sort_tiles(events.indptr, events.indices, pointers, rows, a, b),
+        lambda a, b: kernels.sort_tiles(events.indptr, events.indices, pointers, rows, a, b),
         _parts(n_tiles, 4),
     )
     sums = grad.numpy().reshape(n_inputs, n_blocks, -1)
-    in_threads(lambda c: _gradient(pointers, rows, table, sums, c), [(c,) for c in range(n_blocks)])
+    in_threads(
+        lambda c: kernels.gradient(pointers, rows, table, sums, c), [(c,) for c in range(n_blocks)]
+    )
     return grad
 
 
@@ -127,99 +129,3 @@ def _n_blocks(n_columns: int) -> int:
 def _parts(n: int, most: int) -> list[tuple[int, int]]:
     cuts = np.linspace(0, n, min(n, most) + 1).astype(int).tolist()
     return list(pairwise(cuts))
-
-
-@no_type_check
-@njit(cache=True, nogil=True)
-def _count(x, counts, first, last):
-    """How many entries of each row are not 0; returns how many entries are neither 0 nor 1."""
-    other = 0
-    for r in range(first, last):
-        row = x[r]
-        n, strange = np.int32(0), np.int32(0)
-        for i in range(row.size):
-            n += np.int32(row[i] != 0)
-            strange += np.int32((row[i] != 0) & (row[i] != 1))
-        counts[r] = n
-        other += strange
-    return other
-
-
-@no_type_check
-@njit(cache=True, nogil=True)
-def _fill(x, indptr, indices, first, last):
-    """Positions of the entries that are not 0; without a branch, so some are written twice."""
-    for r in range(first, last):
-        row, end = x[r], indptr[r + 1]
-        at = indptr[r]
-        for i in range(row.size):
-            if at == end:
-                break
-            indices[np.uint64(at)] = i
-            at += row[i] != 0
-
-
-@no_type_check
-@njit(cache=True, nogil=True)
-def add_rows(total, table, block, rows):
-    """total += sum of table[rows, block]: eight at a time, so that the total seldom moves."""
-    n = rows.size
-    eights = n - n % 8
-    for e in range(0, eights, 8):
-        a, b, c, d = (
-            table[rows[e], block], table[rows[e + 1], block],
-            table[rows[e + 2], block], table[rows[e + 3], block],
-        )  # fmt: skip
-        f, g, h, i = (
-            table[rows[e + 4], block], table[rows[e + 5], block],
-            table[rows[e + 6], block], table[rows[e + 7], block],
-        )  # fmt: skip
-        for u in range(total.size):
-            t = ((total[u] + a[u]) + (b[u] + c[u])) + (d[u] + f[u])
-            total[u] = (t + (g[u] + h[u])) + i[u]
-    for e in range(eights, n):
-        a = table[rows[e], block]
-        for u in range(total.size):
-            total[u] += a[u]
-
-
-@no_type_check
-@njit(cache=True, nogil=True)
-def _product(indptr, indices, table, start, sums, first, last, block):
-    for r in range(first, last):
-        total, begin = sums[r, block], start[block]
-        for u in range(total.size):
-            total[u] = begin[u]
-        add_rows(total, table, block, indices[indptr[r] : indptr[r + 1]])
-
-
-@no_type_check
-@njit(cache=True, nogil=True)
-def _sort_tiles(indptr, indices, pointers, rows, first, last):
-    """The events of each tile of rows by column, as rows counted from the tile's first."""
-    for tile in range(first, last):
-        top = tile * TILE
-        bottom = min(top + TILE, indptr.size - 1)
-        pointer = pointers[tile]
-        for e in indices[indptr[top] : indptr[bottom]]:
-            pointer[np.uint64(e) + np.uint64(1)] += 1
-        pointer[0] = indptr[top]
-        for i in range(1, pointer.size):
-            pointer[i] += pointer[i - 1]
-        for r in range(top, bottom):
-            for e in indices[indptr[r] : indptr[r + 1]]:
-                rows[np.uint64(pointer[np.uint64(e)])] = r - top
-                pointer[np.uint64(e)] += 1
-        for i in range(pointer.size - 1, 0, -1):  # each now points at the end of its column
-            pointer[i] = pointer[i - 1]
-        pointer[0] = indptr[top]
-
-
-@no_type_check
-@njit(cache=True, nogil=True)
-def _gradient(pointers, rows, table, sums, block):
-    for tile in range(pointers.shape[0]):
-        pointer, part = pointers[tile], table[tile * TILE :]
-        for i in range(pointer.size - 1):
-            if pointer[i + 1] > pointer[i]:
-                add_rows(sums[i, block], part, block, rows[pointer[i] : pointer[i + 1]])

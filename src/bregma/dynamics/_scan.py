@@ -141,10 +141,7 @@ class _Scan(torch.autograd.Function):
             run.reverse(0, run.n_steps, kept, saved[-1], given, bar, grads, sums)
         else:
             run.reverse_by_segments(ctx.marks, given, bar, grads, sums)
-        for n, s in sums.items():
-            dims = tuple(range(s.dim() - run.constants[n].dim()))
-            grads[n] = s.sum(dims, dtype=torch.float64).to(run.dtype)
-        grads |= bar
+        grads |= run.summed(sums) | bar
         return None, None, *(grads[n] if n in wanted else None for n in run.names)
 
 
@@ -198,7 +195,7 @@ class Run:
         n_steps = span if self.settings.program.rests else 0
         return self.room(n_steps, torch.uint8)
 
-    def _common(self, k: int, stop: int, kept: Tensors, rested: Tensor) -> dict[str, Any]:
+    def arguments(self, k: int, stop: int, kept: Tensors, rested: Tensor) -> dict[str, Any]:
         found = self._numbers()
         found |= {f"all_{n}": x[k:stop] for n, x in self.inputs.items()}
         found |= {f"kept_{n}": x for n, x in kept.items()}
@@ -219,7 +216,7 @@ class Run:
         """Steps k to stop, from `now`; fills `kept`, `spikes`, `rested` and `left`."""
         for n, x in now.items():
             kept[n][0] = x
-        found = self._common(k, stop, kept, rested) | {"left": left}
+        found = self.arguments(k, stop, kept, rested) | {"left": left}
         if spikes is not None:
             found["spikes"] = spikes[k:stop]
         kernel = self.forward_kernel(self.settings.program, self.per_unit, self.precision)
@@ -230,16 +227,32 @@ class Run:
         grads: Tensors, sums: Tensors,
     ) -> None:  # fmt: skip
         """Steps k to stop, backwards."""
-        found = self._common(k, stop, kept, rested)
-        found |= {f"given_{n}": x[k:stop] for n, x in given.items()}
-        found |= {f"bar_{n}": x for n, x in bar.items()}
-        found |= {f"grad_{n}": x[k:stop] for n, x in grads.items()}
-        found |= {f"sum_{n}": x for n, x in sums.items()}
+        found = self.arguments(k, stop, kept, rested)
+        found |= self.derivatives(k, stop, given, bar, grads, sums)
         wanted = frozenset({*grads, *sums})
         kernel = self.reverse_kernel(
             self.settings.program, self.per_unit, wanted, frozenset(given), self.precision
         )
         self._call(kernel, stop - k, found)
+
+    @staticmethod
+    def derivatives(
+        k: int, stop: int, given: Tensors, bar: Tensors, grads: Tensors, sums: Tensors
+    ) -> dict[str, Tensor]:
+        """Arrays of the reverse loop, under the names of its arguments."""
+        return {
+            **{f"given_{n}": x[k:stop] for n, x in given.items()},
+            **{f"bar_{n}": x for n, x in bar.items()},
+            **{f"grad_{n}": x[k:stop] for n, x in grads.items()},
+            **{f"sum_{n}": x for n, x in sums.items()},
+        }
+
+    def summed(self, sums: Tensors) -> dict[str, Tensor]:
+        """Derivatives by constants, of their shapes."""
+        return {
+            n: s.sum(tuple(range(s.dim() - self.constants[n].dim())), dtype=torch.float64).to(s)
+            for n, s in sums.items()
+        }
 
     def reverse_by_segments(
         self, marks: list[Any], given: Tensors, bar: Tensors, grads: Tensors, sums: Tensors
@@ -258,13 +271,7 @@ class Run:
         n_rows, n_units = self.shape
         if not self.per_unit:
             n_rows, n_units = 1, n_rows * n_units
-        arguments = []
-        for name in kernel.arguments:
-            a = found[name]
-            if isinstance(a, Tensor):
-                a = a.view(*a.shape[:-2], n_rows, n_units) if a.dim() > 1 else a
-                a = a.numpy()
-            arguments.append(a)
+        arguments = kernel.collect(found, (n_rows, n_units))
         in_blocks(lambda *block: kernel.run(0, n_steps, *arguments, *block), n_rows, n_units)
 
     def check(self, k: int, stop: int, now: Tensors, kept: Tensors) -> None:

@@ -7,11 +7,13 @@ block stay in the fastest cache. Names of the program begin with ``_`` here, all
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from textwrap import indent
 from typing import Any
+
+from torch import Tensor
 
 from bregma.dynamics._adjoint import adjoint_of
 from bregma.dynamics._compile import load
@@ -40,6 +42,17 @@ class Kernel:
 
     run: Any
     arguments: tuple[str, ...]
+
+    def collect(self, found: Mapping[str, Any], shape: tuple[int, int] | None = None) -> list[Any]:
+        """The arguments in their order, as NumPy arrays whose last two axes have this shape."""
+        collected = []
+        for name in self.arguments:
+            x = found[name]
+            if isinstance(x, Tensor):
+                x = x.view(*x.shape[:-2], *shape) if shape and x.dim() > 1 else x
+                x = x.numpy()
+            collected.append(x)
+        return collected
 
 
 @dataclass(frozen=True)
@@ -124,11 +137,16 @@ def _loop(
 
 
 @lru_cache(maxsize=256)
-def forward_kernel(program: ScanProgram, per_unit: frozenset[str], dtype: str) -> Kernel:
+def forward_kernel(
+    program: ScanProgram, per_unit: frozenset[str], dtype: str, recurrent: str | None = None
+) -> Kernel:
     """Loop that fills ``kept_<variable>`` (time + 1, batch, unit), whose first step is given.
 
     It also fills ``spikes`` and ``rested``, 1 where a unit was refractory (time, batch, unit), and
-    counts down ``left``, the steps for which a unit is still refractory (batch, unit).
+    counts down ``left``, the steps for which a unit is still refractory (batch, unit). Where an
+    input is `recurrent`, the rows of ``weight`` (unit, 1, unit) of the units that fired in the step
+    before are added to it, in place; ``spikes`` has one step more then, whose first is given, and a
+    block has all units.
     """
     live = free_names(program.value) | set(program.step.states)
     names = _Names(program, per_unit, frozenset(live))
@@ -148,14 +166,21 @@ def forward_kernel(program: ScanProgram, per_unit: frozenset[str], dtype: str) -
         ]
     body += code(program.advance)
     if program.fires:
+        at = "k" if recurrent is None else "k + 1"
         arguments.append("spikes")
-        rows.append("row_spikes = spikes[k, b, first_unit:last_unit]")
+        rows.append(f"row_spikes = spikes[{at}, b, first_unit:last_unit]")
         body += [*_fired(program, "count <= 0"), f"row_spikes[u] = _{FIRED}"]
+    if recurrent is not None:
+        arguments.append("weight")
+        rows.append("fired = np.nonzero(spikes[k, b])[0]")
+        rows.append(f"add_rows(row_{recurrent}, weight, 0, fired)")
     if program.rests:
         body.append(_counted(program))
     body += code(program.reset)
     body += [f"to_{n}[u] = _{out_of(n)}" for n in program.step.states]
     source = _loop("forward", arguments, names, "range(first_step, last_step)", rows, body)
+    if recurrent is not None:
+        source = f"from bregma.dynamics._event_kernels import add_rows\n\n{source}"
     return Kernel(load(source, dtype, "scan").forward, tuple(arguments))
 
 

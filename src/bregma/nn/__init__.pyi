@@ -1,2 +1,3 @@
 from ._event_linear import EventLinear as EventLinear
+from ._recurrent import SpikingRecurrent as SpikingRecurrent
 from ._spiking import Spiking as Spiking

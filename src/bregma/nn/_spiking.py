@@ -27,9 +27,9 @@ REFRACTORY = "refractory"  # key of a state: steps for which a unit stays refrac
 class Spiking(nn.Module):
     """A population of neurons that are trained like any other layer.
 
-    The loop over time is compiled from the equations, forward and backward, and runs on the CPU in
-    float32 or float64 on torch's number of threads. On other devices the same equations run as a
-    plain loop of torch operations: right, differentiable and slow.
+    The loop over time is compiled from the equations, forward and backward, in float32 or float64:
+    on the CPU for torch's number of threads, on a CUDA device by Triton. On other devices the same
+    equations run as a plain loop of torch operations: right, differentiable and slow.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ class Spiking(nn.Module):
         resting: Tensor,
         state: State,
     ) -> tuple[dict[str, Tensor], State, Tensor]:
-        if resting.device.type != "cpu":
+        if resting.device.type not in ("cpu", "cuda"):
             return eager_scan(self.program, inputs, constants, start, resting, self.rest)
         n_steps = len(inputs[self.input])
         segment = max(1, round(n_steps**0.5)) if self.checkpoint else None
