@@ -22,6 +22,7 @@ from ._network import Spikes as Spikes
 from ._neuron import Neuron as Neuron
 from ._simulate import Simulation as Simulation
 from ._simulate import simulate as simulate
+from ._simulate_many import simulate_many as simulate_many
 from ._state import State as State
 from ._surrogate import surrogate_of as surrogate_of
 from ._synapse import Synapse as Synapse

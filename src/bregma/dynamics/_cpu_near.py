@@ -85,9 +85,7 @@ def loops(
 
 
 def _replaced(value: Any, near: dict[sympy.Expr, sympy.Expr]) -> Any:
-    """An expression with other functions in it, whose arguments keep their order."""
-    if value in near:
-        return near[value]
-    if not value.args:
-        return value
-    return value.func(*[_replaced(a, near) for a in value.args], evaluate=False)
+    """An expression with other functions in it; sums and products keep their order."""
+    if isinstance(value, sympy.Add | sympy.Mul):
+        return value.func(*[_replaced(a, near) for a in value.args], evaluate=False)
+    return value.xreplace(near)

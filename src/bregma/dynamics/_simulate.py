@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bregma.dynamics import _units
+from bregma.dynamics._memory import check_memory
 from bregma.dynamics._network import Network
 from bregma.dynamics._plan import Plan, plan, steps_of
 from bregma.dynamics._state import Outcome, Probe, State, initial_state
@@ -70,7 +71,7 @@ def simulate(
     dt: float | str = "0.1 ms",
     record: Mapping[str, Iterable[str]] | None = None,
     every: float | str | None = None,
-    engine: str = "reference",
+    engine: str = "auto",
     dtype: str = "float32",
     state: State | None = None,
     progress: bool = False,
@@ -93,8 +94,9 @@ def simulate(
         Spikes are always recorded.
     every : float or str, optional
         How often variables are written down; at every step by default.
-    engine : str
-        A name of `ENGINES`.
+    engine : {"auto", "cpu", "reference"}
+        What runs it: compiled code, which "auto" takes, or PyTorch step by step, which is slow
+        and says what is right.
     dtype : {"float32", "float64"}
         Precision of variables.
     state : State, optional
@@ -114,14 +116,17 @@ def simulate(
     UnknownName
         No such engine, population or variable.
     InvalidArgument
-        A duration or dt that is not positive.
+        A duration or dt that is not positive, or more memory than is free.
     """
-    if engine not in ENGINES:
-        raise UnknownName.of("engine", engine, ENGINES)
+    if engine not in ("auto", *ENGINES):
+        raise UnknownName.of("engine", engine, ["auto", *ENGINES])
+    engine = "cpu" if engine == "auto" else engine
     step = _units.seconds(dt, "dt")
     n_steps = steps_of(_units.seconds(duration, "duration"), step, "duration") if step > 0 else 0
     if n_steps < 1:
         raise InvalidArgument(f"duration={duration!r} is shorter than one step of dt={dt!r}")
+    stride = 1 if every is None else steps_of(_units.seconds(every, "every"), step, "every")
+    check_memory(network, n_steps, max(stride, 1), record or {}, dtype)
     made = plan(network, dt=step, seed=seed, dtype=dtype)
     probes = _probes(made, record or {}, every)
     run = importlib.import_module(ENGINES[engine]).run
