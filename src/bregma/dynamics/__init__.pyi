@@ -12,6 +12,7 @@ from ._connect_space import Spatial as Spatial
 from ._connect_space import grid_positions as grid_positions
 from ._dale import check_dale as check_dale
 from ._dale import dale as dale
+from ._hold import Hold as Hold
 from ._network import Drive as Drive
 from ._network import Network as Network
 from ._network import Poisson as Poisson
@@ -20,6 +21,13 @@ from ._network import Population as Population
 from ._network import Projection as Projection
 from ._network import Spikes as Spikes
 from ._neuron import Neuron as Neuron
+from ._perturb import add_noise as add_noise
+from ._perturb import clamp as clamp
+from ._perturb import cut as cut
+from ._perturb import replay as replay
+from ._perturb import scale as scale
+from ._perturb import silence as silence
+from ._perturb import stimulate as stimulate
 from ._simulate import Simulation as Simulation
 from ._simulate import simulate as simulate
 from ._simulate_many import simulate_many as simulate_many

@@ -36,8 +36,17 @@ class Fixed:
             values = d.values if d.values.ndim else d.values[()]
             self.values[f"d{j}"] = np.atleast_2d(values) if d.values.ndim else values
             self.values[f"d{j}__frame"] = d.frame_steps
+            if not d.always:  # the last row is for what lies outside of the window
+                rows = np.atleast_2d(values)
+                self.values[f"d{j}"] = np.concatenate([rows, np.zeros_like(rows[:1])])
+                self.values |= {f"d{j}__first": d.first, f"d{j}__last": d.last}
         for j, e in enumerate(plan.poisson):
             self.values |= {f"e{j}__{n}": getattr(e, n) for n in ("mean", "weight", "key")}
+        for j, h in enumerate(plan.holds):
+            self.values |= {
+                f"h{j}__{n}": getattr(h, n) for n in ("units", "values", "first", "last")
+            }
+            self.values[f"h{j}__frame"] = h.frame_steps
 
     def _population(self, i: int, p: PopulationPlan, plan: Plan) -> None:
         own: dict[str, Any] = {
@@ -84,8 +93,8 @@ class Fixed:
             own["synapses"] = incoming.synapses.astype(np.uint32 if n < 2**32 else np.uint64)
         self.values |= {f"q{j}__{n}": v for n, v in own.items()}
         self.values |= {f"q{j}_{n}": v[()] for n, v in q.constants.items()}
-        for n, v in q.fixed.items():
-            self.values[f"q{j}_{n}"] = self.sorted(q, n, v)
+        for name, values in q.fixed.items():
+            self.values[f"q{j}_{name}"] = self.sorted(q, name, values)
 
     def sorted(self, q: ProjectionPlan, name: str, values: Array) -> Array:
         """Values of synapses in the order of the kernel."""
@@ -136,6 +145,8 @@ class Run:
                 self.values[f"p{i}__left"] = np.array(given[f"{p.name}.refractory"], np.int32)
         if not p.spikes:
             return
+        if self.plan.holds_spikes(p.name):
+            self.values[f"p{i}__given"] = np.empty(p.size, np.int8)
         words = np.zeros(8 * -(-p.size // 64), np.uint64)  # whole groups of 64 units
         recent, units = given[f"{p.name}.recent"].nonzero()
         longest = len(given[f"{p.name}.recent"])

@@ -48,6 +48,50 @@ def poisson_events(values, numbers, mean, weight, key, first, k):
 
 @no_type_check
 @_part
+def hold(out, units, values, n_done, first, last, frame):
+    """Set the units of a variable that are held after some steps."""
+    if first <= n_done < last:
+        row = values[min((n_done - first) // frame, values.shape[0] - 1)]
+        for i in range(units.size):
+            if row[i] == row[i]:  # not NaN
+                out[units[i]] = row[i]
+
+
+@no_type_check
+@_part
+def give(given, units, values, k, first, last, frame):
+    """Note who is to spike (1) or not (0) at a step."""
+    if first <= k < last:
+        row = values[min((k - first) // frame, values.shape[0] - 1)]
+        for i in range(units.size):
+            if row[i] >= 0:
+                given[units[i]] = row[i]
+
+
+@no_type_check
+@_part
+def impose(words, mask, given, units, begin, n):
+    """Spikes of a step, from `begin` on, as they are given where they are."""
+    mask[:] = 0
+    for e in range(begin, n):
+        mask[units[e]] = 1
+    for i in range(given.size):
+        if given[i] >= 0:
+            mask[i] = given[i]
+    return collect(words, mask, units, begin)
+
+
+@no_type_check
+@_part
+def row_of(k, first, last, frame, n):
+    """Row of a drive in a window, and the last one of `n`, which is all zeros, outside."""
+    if first <= k < last:
+        return min((k - first) // frame, n - 2)
+    return n - 1
+
+
+@no_type_check
+@_part
 def collect(words, mask, units, n):
     """Append the marked units to a list of spikes, looking at eight at a time."""
     for w in range(words.size):

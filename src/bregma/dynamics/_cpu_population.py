@@ -36,11 +36,15 @@ def advance_part(plan: Plan, number: int) -> Part:
             for n in step.states
             if n in step.held
         ]
-    lines += [f"{n}__a[i__] = {next_of(n)}" for n in step.states]
     if step.distance is not None:
         free = " and not resting__" if rests else ""
+        lines.append(f"fires__ = {write(step.distance, NUMBA)} > F(0.0){free}")
+        if plan.holds_spikes(p.name):
+            given = scope.array("given__", f"p{number}__given")
+            lines.append(f"fires__ = fires__ or {given}[i__] == 1")
         mask = scope.array("fired__", f"p{number}__mask")
-        lines.append(f"{mask}[i__] = {write(step.distance, NUMBA)} > F(0.0){free}")
+        lines.append(f"{mask}[i__] = fires__")
+    lines += [f"{n}__a[i__] = {next_of(n)}" for n in step.states]
     if step.refractory_while is not None:
         stays = write(step.refractory_while, NUMBA)
         lines.append(f"left____a[i__] = np.int32(1) if resting__ and {stays} else np.int32(0)")
@@ -68,7 +72,11 @@ def fire_part(plan: Plan, number: int) -> Part:
         else:
             lines.append(f"{left}[i__] = np.int32(1)")
     units = scope.array("units__", f"p{number}__units")
-    lines += [f"{units}[n__] = i__", "n__ += 1"]
+    spike = [f"{units}[n__] = i__", "n__ += 1"]
+    if plan.holds_spikes(p.name):
+        lines += loop(f"if {scope.array('given__', f'p{number}__given')}[i__] != 0:", spike)
+    else:
+        lines += spike
     words = scope.array("words__", f"p{number}__words")
     mask = scope.array("fired__", f"p{number}__mask")
     scope.scalar("n__", f"p{number}__n")
@@ -124,7 +132,7 @@ def load(plan: Plan, number: int, names: Iterable[str], scope: Scope) -> list[st
 def _feeds(plan: Plan, number: int, name: str, scope: Scope) -> list[str]:
     """What is added up to an input: drives, then sums over synapses."""
     p = plan.populations[number]
-    terms = []
+    terms: list[str] = []
     for j, d in enumerate(plan.drives):
         if (d.population, d.variable) == (p.name, name):
             local = f"{name}__{len(terms)}"

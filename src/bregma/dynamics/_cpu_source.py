@@ -7,7 +7,7 @@ not fit, and is called again with more room.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from bregma.dynamics import _cpu_population as population
 from bregma.dynamics import _cpu_synapse as synapse
 from bregma.dynamics._compile import load
 from bregma.dynamics._cpu_part import Part, Parts, loop
+from bregma.dynamics._hold import SPIKES
 from bregma.dynamics._network import Poisson
 from bregma.dynamics._plan import Plan
 from bregma.dynamics._state import Probe
@@ -58,11 +59,12 @@ def kernel_of(plan: Plan, probes: Sequence[Probe]) -> Kernel:
         *source.populations(),
         *source.poisson(),
         *source.events(),
+        *source.holds("k + 1"),
         *source.probes(probes),
         "k += 1",
     ]
     numbers = [f"p{i}__n = p{i}__first[p{i}__longest + k - k0]" for i in source.spiking]
-    lines = [*numbers, *loop("while k < end:", body), "return k"]
+    lines = [*numbers, *source.holds("k"), *loop("while k < end:", body), "return k"]
     names = source.names(lines)
     head = f"@kernel\ndef run({', '.join(names)}):"
     text = f"{_HEAD}\n{source.parts.source}\n\n\n" + "\n".join(loop(head, lines)) + "\n"
@@ -117,11 +119,13 @@ class _Source:
         ]
 
     def populations(self) -> list[str]:
-        lines = ["t = F(k * dt)", *self.rows("k")]
+        lines = ["t = F(k * dt)", *self.rows("k"), *self.given()]
         for i, p in enumerate(self.plan.populations):
             key = f"p{i}__key, p{i}__base"
             if p.step is None:
                 lines += self.source(i, isinstance(p.source, Poisson), key)
+                if self.plan.holds_spikes(p.name):
+                    lines.append(self.imposed(i))
             else:
                 for stream, n in enumerate(p.step.noises):
                     out = f"p{i}_{n}__noise"
@@ -152,9 +156,48 @@ class _Source:
         """Values of drives at a step."""
         lines = []
         for j, d in enumerate(self.plan.drives):
-            if d.values.ndim:
+            if not d.always:
+                window = f"d{j}__first, d{j}__last, d{j}__frame"
+                self.use(f"d{j}", *window.split(", "))
+                row = f"kernels.row_of({step}, {window}, d{j}.shape[0])"
+                lines.append(f"d{j}__row = d{j}[{row}]")
+            elif d.values.ndim:
                 self.use(f"d{j}", f"d{j}__frame")
                 lines.append(f"d{j}__row = d{j}[min(({step}) // d{j}__frame, d{j}.shape[0] - 1)]")
+        return lines
+
+    def given(self) -> list[str]:
+        """Who is to spike, and who is not."""
+        lines = []
+        for i, p in enumerate(self.plan.populations):
+            if self.plan.holds_spikes(p.name):
+                self.use(f"p{i}__given")
+                lines.append(f"p{i}__given[:] = -1")
+        return lines + self._holds({SPIKES}, "give", "k")
+
+    def imposed(self, i: int) -> str:
+        """Spikes of a source, as they are given."""
+        arrays = f"p{i}__words, p{i}__mask, p{i}__given, p{i}__units"
+        self.use(*arrays.split(", "))
+        return f"p{i}__n = kernels.impose({arrays}, p{i}__first[p{i}__longest + now], p{i}__n)"
+
+    def holds(self, n_done: str) -> list[str]:
+        """Variables that are held after some steps."""
+        names = dict.fromkeys(h.variable for h in self.plan.holds)
+        return self._holds({*names} - {SPIKES}, "hold", n_done)
+
+    def _holds(self, variables: Collection[str], kernel: str, step: str) -> list[str]:
+        lines = []
+        for j, h in enumerate(self.plan.holds):
+            if h.variable in variables:
+                i = [p.name for p in self.plan.populations].index(h.population)
+                target = f"p{i}__given" if h.variable == SPIKES else f"p{i}_{h.variable}"
+                own = [f"h{j}__{n}" for n in ("units", "values", "first", "last", "frame")]
+                self.use(target, *own)
+                units, values, *window = own
+                lines.append(
+                    f"kernels.{kernel}({', '.join([target, units, values, step, *window])})"
+                )
         return lines
 
     def poisson(self) -> list[str]:

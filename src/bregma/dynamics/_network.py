@@ -10,7 +10,9 @@ import numpy as np
 
 from bregma.dynamics import _units
 from bregma.dynamics._connect import Rule
+from bregma.dynamics._hold import SPIKES, Hold
 from bregma.dynamics._neuron import Neuron
+from bregma.dynamics._severed import Severed
 from bregma.dynamics._synapse import Synapse
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.recording import SpikeTrains
@@ -113,6 +115,8 @@ class Projection:
         of the step of the spike.
     name : str, optional
         Name of the projection; ``"pre->post"`` by default.
+    severed : sequence of Severed
+        Synapses that are cut or scaled, see `cut` and `scale`.
     """
 
     pre: str
@@ -121,6 +125,7 @@ class Projection:
     rule: Rule
     delay: Any = 0.0
     name: str = ""
+    severed: Sequence[Severed] = ()
 
     @property
     def label(self) -> str:
@@ -140,12 +145,17 @@ class Drive:
         One number, one for each unit, or (frame, unit) over time.
     frame : float or str
         How long each row of values over time lasts; the last row stays.
+    start, stop : float or str
+        The window of time in which it acts; without end where `stop` is None. Rows count from
+        its start.
     """
 
     population: str
     variable: str
     values: Any
     frame: float | str = "1 ms"
+    start: float | str = 0.0
+    stop: float | str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +190,8 @@ class Network:
         Events of a step are delivered in this order.
     drives : sequence of Drive or PoissonDrive
         What comes from outside.
+    holds : sequence of Hold
+        Variables and spikes that are as one says, see `clamp` and `silence`.
 
     Raises
     ------
@@ -202,6 +214,7 @@ class Network:
     populations: Mapping[str, Population]
     projections: Sequence[Projection] = ()
     drives: Sequence[Drive | PoissonDrive] = field(default=())
+    holds: Sequence[Hold] = ()
 
     def __post_init__(self) -> None:
         if not self.populations:
@@ -230,6 +243,15 @@ class Network:
                 raise UnknownName.of(
                     f"name to drive in {d.population!r}", d.variable, sorted(names)
                 )
+
+        for h in self.holds:
+            if h.population not in self.populations:
+                raise UnknownName.of("population to hold", h.population, self.populations)
+            held = self.populations[h.population]
+            known = [*held.neuron.states] if isinstance(held.neuron, Neuron) else []
+            known += [SPIKES] if held.spikes else []
+            if h.variable not in known:
+                raise UnknownName.of(f"variable to hold in {h.population!r}", h.variable, known)
 
     def fed(self, population: str) -> set[str]:
         """Inputs of a population that drives or sums over synapses give a value.

@@ -8,6 +8,7 @@ import numpy as np
 
 from bregma.dynamics import _units
 from bregma.dynamics._evaluate import prepare
+from bregma.dynamics._hold import FOREVER, hold_plan, window_steps
 from bregma.dynamics._initial import initial_values
 from bregma.dynamics._merge import merged
 from bregma.dynamics._network import Drive, Network, PoissonDrive, Population
@@ -61,10 +62,13 @@ def plan(network: Network, *, dt: float, seed: int, dtype: Any = np.float32) -> 
     drives, poisson = [], []
     for number, d in enumerate(network.drives):
         if isinstance(d, Drive):
-            drives.append(_drive(d, network, dt, dtype))
+            drives.append(drive_plan(d, network.populations[d.population].size, dt, dtype))
         else:
             poisson.append(_poisson(d, network, dt, derive(seed, "drive", number)))
-    return Plan(populations, projections, tuple(drives), tuple(poisson), dt, dtype, seed)
+    holds = tuple(
+        hold_plan(h, network.populations[h.population].size, dt, dtype) for h in network.holds
+    )
+    return Plan(populations, projections, tuple(drives), tuple(poisson), dt, dtype, seed, holds)
 
 
 def steps_of(duration: float, dt: float, what: str) -> int:
@@ -100,8 +104,8 @@ def _population(
     )
 
 
-def _drive(d: Drive, network: Network, dt: float, dtype: np.dtype) -> DrivePlan:
-    size = network.populations[d.population].size
+def drive_plan(d: Drive, size: int, dt: float, dtype: np.dtype) -> DrivePlan:
+    """Give a drive of a population of some size its numbers."""
     values = np.asarray(_units.quantity(d.values)[0], dtype=np.float64)
     what = f"the drive of {d.variable!r} of {d.population!r}"
     if values.ndim > 2 or (values.ndim and values.shape[-1] not in (size,)):
@@ -113,7 +117,10 @@ def _drive(d: Drive, network: Network, dt: float, dtype: np.dtype) -> DrivePlan:
     frame = steps_of(_units.seconds(d.frame, "frame"), dt, "frame")
     if values.ndim == 2 and frame < 1:
         raise InvalidArgument(f"{what}: a frame must be at least one step long")
-    return DrivePlan(d.population, d.variable, values.astype(dtype), max(1, frame))
+    first, last = window_steps(d.start, d.stop, dt, what)
+    if (first, last) != (0, FOREVER):
+        values = np.broadcast_to(values, np.broadcast_shapes(values.shape, (size,)))
+    return DrivePlan(d.population, d.variable, values.astype(dtype), max(1, frame), first, last)
 
 
 def _poisson(d: PoissonDrive, network: Network, dt: float, key: int) -> PoissonDrivePlan:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import sympy
 
+from bregma.dynamics._hold import FOREVER, SPIKES, HoldPlan
 from bregma.dynamics._network import Poisson, Spikes
 from bregma.dynamics._step import Program, Step
 from bregma.errors import InvalidArgument
@@ -107,12 +108,22 @@ class ProjectionPlan:
 
 @dataclass(frozen=True)
 class DrivePlan:
-    """An input over time: values of shape (), (unit,) or (frame, unit), each frame_steps long."""
+    """An input over time: values of shape (), (unit,) or (frame, unit), each frame_steps long.
+
+    first, last : it acts from step `first` up to step `last`, and is 0 in others.
+    """
 
     population: str
     variable: str
     values: Array
     frame_steps: int
+    first: int = 0
+    last: int = FOREVER
+
+    @property
+    def always(self) -> bool:
+        """Whether it acts at every step."""
+        return (self.first, self.last) == (0, FOREVER)
 
 
 @dataclass(frozen=True)
@@ -137,6 +148,11 @@ class Plan:
     dt: float
     dtype: np.dtype
     seed: int
+    holds: tuple[HoldPlan, ...] = ()
+
+    def holds_spikes(self, population: str) -> bool:
+        """Whether spikes of a population are held."""
+        return any(h.population == population and h.variable == SPIKES for h in self.holds)
 
     def population(self, name: str) -> PopulationPlan:
         """The population of that name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from bregma.dynamics._merge import carried
 from bregma.dynamics._network import Network, Projection
 from bregma.dynamics._neuron import Neuron
 from bregma.dynamics._plan_parts import Array, ProjectionPlan, Statement, sized
+from bregma.dynamics._plan_severed import scaled, without
+from bregma.dynamics._severed import Severed
 from bregma.dynamics._step import Constants, Hoist, Program
 from bregma.dynamics._synapse import Synapse
 from bregma.errors import InvalidArgument
@@ -42,6 +45,13 @@ def projection_plan(
         synapses = _Synapses(sources, targets, given, derive(key, what))
         return synapses.numbers(value, f"{what} of {p.label}")
 
+    def among(change: Severed) -> Array:
+        return change.among(sources, targets, (pre.size, post.size))
+
+    synapse = scaled(p.synapse, p.severed, drawn, among)
+    if synapse is not p.synapse:
+        p = replace(p, synapse=synapse)
+        names = _Names(p, pre.neuron, post.neuron)
     delay = np.round(drawn(p.delay, "delay") / dt).astype(np.int32)
     if (delay < 0).any():
         raise InvalidArgument(f"the delay of {p.label} must not be negative")
@@ -71,7 +81,7 @@ def projection_plan(
     on_post = _statements(p, names, p.synapse.post_statements, "post", hoist)
     sums = {n: hoist.expression(names.renamed(e)) for n, e in p.synapse.sums.items()}
     constants = prepare(Constants(linear, hoist.found), scalars, dt)
-    return ProjectionPlan(
+    whole = ProjectionPlan(
         name=p.label,
         pre=p.pre,
         post=p.post,
@@ -87,6 +97,11 @@ def projection_plan(
         sums=sums,
         carried=names.carried,
     )
+    gone = np.zeros(len(targets), bool)
+    for change in p.severed:
+        if not change.name:
+            gone |= among(change)
+    return without(whole, gone)
 
 
 class _Names:

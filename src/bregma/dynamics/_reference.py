@@ -11,6 +11,7 @@ import torch
 from bregma.dynamics import _random, _units
 from bregma.dynamics._evaluate import evaluate
 from bregma.dynamics._grammar import names_of
+from bregma.dynamics._hold import FREE, SPIKES
 from bregma.dynamics._integrate import next_of, noise_of
 from bregma.dynamics._network import Poisson, Spikes
 from bregma.dynamics._plan import Plan, PopulationPlan, ProjectionPlan, Statement
@@ -39,11 +40,13 @@ def run(plan: Plan, state: State, n_steps: int, probes: Sequence[Probe] = ()) ->
         Spikes, traces and the state at the end.
     """
     world = _World(plan, state)
+    world.hold(state.step)
     spikes: dict[str, list[Any]] = {p.name: [] for p in plan.populations if p.spikes}
     traces: list[list[np.ndarray]] = [[] for _ in probes]
     for k in range(state.step, state.step + n_steps):
         fired = world.advance(k)
         world.deliver(k, fired)
+        world.hold(k + 1)
         for name, which in fired.items():
             units = which.nonzero()[:, 0].numpy().astype(np.int32)
             spikes[name].append((np.full(len(units), k, np.int64), units))
@@ -95,7 +98,8 @@ class _World:
         fired = {}
         for p in self.plan.populations:
             if p.step is None:
-                fired[p.name] = self._source(p, k)
+                given = self._given(p, k)
+                fired[p.name] = torch.where(given == FREE, self._source(p, k), given == 1)
                 continue
             which = self._population(p, k, sums)
             if which is not None:
@@ -125,6 +129,8 @@ class _World:
         if step.distance is None:
             return None
         fired = (torch.as_tensor(evaluate(step.distance, env)) > 0).broadcast_to(p.size) & ~resting
+        given = self._given(p, k)
+        fired = fired | (given == 1)
         if step.refractory_while is None:
             left = torch.clamp(refractory - 1, min=0)
             after = torch.full_like(refractory, p.refractory_steps)
@@ -137,7 +143,28 @@ class _World:
             new = torch.as_tensor(evaluate(a.value, env), dtype=self.dtype)
             env[a.target] = torch.where(fired, new, env[a.target])
             self.values[f"{p.name}.{a.target}"] = env[a.target]
-        return fired
+        return fired & (given != 0)
+
+    def _given(self, p: PopulationPlan, k: int) -> Tensor:
+        """Who is to spike (1) or not (0) at a step, where this is held."""
+        given = np.full(p.size, FREE, np.int8)
+        for h in self.plan.holds:
+            row = h.row(k)
+            if (h.population, h.variable) == (p.name, SPIKES) and row is not None:
+                held = row != FREE
+                given[h.units[held]] = row[held]
+        return torch.from_numpy(given)
+
+    def hold(self, n_done: int) -> None:
+        """Set the variables that are held after some steps."""
+        for h in self.plan.holds:
+            row = h.row(n_done)
+            if h.variable == SPIKES or row is None:
+                continue
+            held = ~np.isnan(row)
+            values = self.values[f"{h.population}.{h.variable}"].clone()
+            values[torch.from_numpy(h.units[held])] = torch.from_numpy(row[held])
+            self.values[f"{h.population}.{h.variable}"] = values
 
     def _environment(
         self, p: PopulationPlan, k: int, sums: Mapping[str, Mapping[str, Tensor]]
@@ -150,10 +177,10 @@ class _World:
         if "t" in p.step.inputs:
             env["t"] = torch.full((p.size,), k * self.plan.dt, dtype=self.dtype)
         for d in self.plan.drives:
-            if d.population == p.name:
+            if d.population == p.name and d.first <= k < d.last:
                 values = d.values
                 if values.ndim == 2:
-                    values = values[min(k // d.frame_steps, len(values) - 1)]
+                    values = values[min((k - d.first) // d.frame_steps, len(values) - 1)]
                 env[d.variable] = env[d.variable] + torch.from_numpy(np.asarray(values))
         for q in self.plan.projections:
             if q.post == p.name and q.sums:
