@@ -1,6 +1,6 @@
 """A training step in eager torch, snnTorch, SpikingJelly and Norse: time and peak memory.
 
-All have the same weights and inputs. Peak memory is that of the first step, above what the model
+All have the same weights and inputs. Peak memory is that of all steps, above what the model
 and its inputs hold (Linux with glibc). Their neurons differ a little: SpikingJelly's reset decays
 with the potential and its surrogate is the arctangent; Norse resets to zero.
 """
@@ -183,10 +183,10 @@ def main() -> None:
     ctypes.CDLL(None).malloc_trim(0)  # else what the imports left free would hide what is used
     before = resident_mb()
     step(x, labels)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 - before
     times = s.Times()
     for _ in range(request.rounds):
         loss, hidden, out = times.add(lambda: step(x, labels))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 - before
     s.report(
         package, version(package), request, times, precision="float32", build_s=0.0,
         peak_memory_mb=round(peak, 1), loss=loss, hidden_rate=hidden, output_rate=out,
