@@ -105,7 +105,7 @@ def test_kinetics_of_synapses_flow_into_any_neuron():
 
     v = trace(found, "A.v")[:, 0]
     np.testing.assert_allclose(v, potential(0.005, 3) + potential(0.002, 3), atol=1e-12)
-    s = trace(found, "A.slow__s")[:, 0]
+    s = trace(found, "slow.s")[:, 0]
     np.testing.assert_allclose(s[79:], 3 * np.exp(-t[79:] / 0.005))
 
 

@@ -1,3 +1,4 @@
+from . import synapses as synapses
 from ._connect import AllToAll as AllToAll
 from ._connect import FixedInDegree as FixedInDegree
 from ._connect import FixedOutDegree as FixedOutDegree
@@ -12,7 +13,6 @@ from ._connect_space import Spatial as Spatial
 from ._connect_space import grid_positions as grid_positions
 from ._dale import check_dale as check_dale
 from ._dale import dale as dale
-from ._hold import Hold as Hold
 from ._network import Drive as Drive
 from ._network import Network as Network
 from ._network import Poisson as Poisson
@@ -20,6 +20,7 @@ from ._network import PoissonDrive as PoissonDrive
 from ._network import Population as Population
 from ._network import Projection as Projection
 from ._network import Spikes as Spikes
+from ._hold import Hold as Hold
 from ._neuron import Neuron as Neuron
 from ._perturb import add_noise as add_noise
 from ._perturb import clamp as clamp
@@ -34,3 +35,4 @@ from ._simulate_many import simulate_many as simulate_many
 from ._state import State as State
 from ._surrogate import surrogate_of as surrogate_of
 from ._synapse import Synapse as Synapse
+from ._trials import Trials as Trials

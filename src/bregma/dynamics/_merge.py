@@ -16,6 +16,7 @@ import numpy as np
 import sympy
 
 from bregma.dynamics import _units
+from bregma.dynamics._equations import with_units
 from bregma.dynamics._grammar import names_of, symbol
 from bregma.dynamics._network import Network, Projection
 from bregma.errors import InvalidArgument
@@ -104,9 +105,14 @@ def merged(network: Network, population: str) -> Merged:
         own = carried(p)
         prefix = next(iter(own.values())).partition("__")[0] if own else p.post
         numbers = {n: v for n, v in p.synapse.values.items() if _is_number(v)}
+        there = network.populations[population].names
         names = {symbol(n): symbol(new) for n, new in own.items()}
         names |= {symbol(n): symbol(f"{prefix}__{n}") for n in numbers}
-        names |= {symbol(f"{n}_post"): symbol(n) for n in network.populations[population].names}
+        names |= {symbol(f"{n}_post"): symbol(n) for n in there}
+
+        def written(e: Any, names: Any = names, there: Any = there) -> Any:
+            return with_units(e, {*map(str, names), *there}).xreplace(names)
+
         used = names_of([*p.synapse.currents.values(), *(p.synapse.rates[n] for n in own)])
         for name in used & set(p.synapse.values) - set(numbers):
             raise InvalidArgument(
@@ -115,11 +121,11 @@ def merged(network: Network, population: str) -> Merged:
             )
         values |= {f"{prefix}__{n}": float(numbers[n]) for n in used & set(numbers)}
         for name, new in own.items():
-            rates[new] = p.synapse.rates[name].xreplace(names)
+            rates[new] = written(p.synapse.rates[name])
             first = p.synapse.init.get(name, 0.0)
             initial[new] = float(_units.quantity(first)[0])
         for target, e in p.synapse.currents.items():
-            currents[target] = currents.get(target, sympy.Integer(0)) + e.xreplace(names)
+            currents[target] = currents.get(target, sympy.Integer(0)) + written(e)
     return Merged(rates, initial, values, currents)
 
 

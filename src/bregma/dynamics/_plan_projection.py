@@ -178,6 +178,7 @@ class _Names:
 
     def renamed(self, expression: sympy.Expr, place: Place | None = None) -> sympy.Expr:
         """An expression in names of arrays; expressions of neurons are written out."""
+        expression = with_units(expression, self.map)
         for name in sorted(names_of([expression]) - {"dt", "t"}):
             if name not in self.map and name not in self.synapse.lines:
                 self._unknown(name, place)

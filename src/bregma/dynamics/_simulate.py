@@ -128,22 +128,40 @@ def simulate(
     stride = 1 if every is None else steps_of(_units.seconds(every, "every"), step, "every")
     check_memory(network, n_steps, max(stride, 1), record or {}, dtype)
     made = plan(network, dt=step, seed=seed, dtype=dtype)
-    probes = _probes(made, record or {}, every)
+    return run_plan(
+        made, n_steps, record=record or {}, every=every, engine=engine, state=state,
+        progress=progress,
+    )  # fmt: skip
+
+
+def run_plan(
+    made: Plan,
+    n_steps: int,
+    *,
+    record: Mapping[str, Iterable[str]],
+    every: float | str | None = None,
+    engine: str = "cpu",
+    state: State | None = None,
+    progress: bool = False,
+) -> Simulation:
+    """Run a network that has its numbers; the rest is as for `simulate`."""
+    probes = _probes(made, record, every)
     run = importlib.import_module(ENGINES[engine]).run
     now = initial_state(made) if state is None else _checked(state, made)
     begin, pieces = now.step, []
     with show_progress[Any](what="simulating", total=n_steps, show=progress) as bar:
         for first in range(0, n_steps, PIECE):
             n = min(PIECE, n_steps - first)
-            outcome = run(made, now, n, probes)
+            outcome = run(made, now, n, tuple(probes.values()))
             _check_finite(made, now, outcome, run)
             pieces.append(outcome)
             now = outcome.state
             bar.advance(n)
-    return _labelled(network, made, probes, pieces, now, begin, engine)
+    return _labelled(made, probes, pieces, now, begin, engine)
 
 
-def _probes(made: Plan, record: Mapping[str, Iterable[str]], every: Any) -> tuple[Probe, ...]:
+def _probes(made: Plan, record: Mapping[str, Iterable[str]], every: Any) -> dict[str, Probe]:
+    """What to write down, by the names under which it was asked for."""
     stride = 1 if every is None else steps_of(_units.seconds(every, "every"), made.dt, "every")
     if stride < 1:
         raise InvalidArgument(f"every={every!r} is shorter than a step")
@@ -154,15 +172,15 @@ def _probes(made: Plan, record: Mapping[str, Iterable[str]], every: Any) -> tupl
     for q in made.projections:
         there[q.name] = {n.partition("_")[2]: (q.name, n) for n in q.variables}
         there[q.name] |= {n: (q.post, n_post) for n, n_post in q.carried.items()}
-    found = []
+    found = {}
     for owner, wanted in record.items():
         if owner not in there:
             raise UnknownName.of("population or projection to record", owner, there)
         for name in [wanted] if isinstance(wanted, str) else wanted:
             if name not in there[owner]:
                 raise UnknownName.of(f"variable of {owner!r}", name, there[owner])
-            found.append(Probe(*there[owner][name], every=stride))
-    return tuple(found)
+            found[f"{owner}.{name}"] = Probe(*there[owner][name], every=stride)
+    return found
 
 
 def _checked(state: State, made: Plan) -> State:
@@ -205,9 +223,8 @@ def _broken(state: State) -> tuple[str, int] | None:
 
 
 def _labelled(
-    network: Network,
     made: Plan,
-    probes: tuple[Probe, ...],
+    probes: Mapping[str, Probe],
     pieces: list[Outcome],
     end: State,
     begin: int,
@@ -226,15 +243,11 @@ def _labelled(
             units={"unit": ids, "population": [p.name] * p.size},
             support=[(begin * made.dt, np.nextafter(end.step * made.dt, np.inf))],
         )
-    for i, probe in enumerate(probes):
+    for i, (name, probe) in enumerate(probes.items()):
         values = np.concatenate([o.traces[i] for o in pieces])
         at = np.arange(begin + 1, end.step + 1)
         at = at[at % probe.every == 0]
-        name = probe.variable
-        for q in made.projections:
-            if q.name == probe.owner:
-                name = probe.variable.partition("_")[2]
-        traces[f"{probe.owner}.{name}"] = Recording.from_array(
+        traces[name] = Recording.from_array(
             values[None],
             presentation={"presentation": ["run"], "stimulus": ["run"]},
             time=at * made.dt,
@@ -242,6 +255,6 @@ def _labelled(
                 "unit": [f"{probe.owner}/{j}" for j in range(values.shape[1])],
                 "population": [probe.owner] * values.shape[1],
             },
-            name=f"{probe.owner}.{name}",
+            name=name,
         )
     return Simulation(spikes, traces, end, made.dt, made.seed, engine)

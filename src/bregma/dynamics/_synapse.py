@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sympy
 
 from bregma.dynamics import _units
-from bregma.dynamics._equations import Line, Mismatch, dimension_of, parse_equations, with_units
+from bregma.dynamics._equations import Line, Mismatch, check_units, dimension_of, parse_equations
 from bregma.dynamics._grammar import (
     Assignment,
     Place,
@@ -114,8 +114,8 @@ class Synapse:
 
     @cached_property
     def lines(self) -> dict[str, Line]:
-        """Lines by name, with units as numbers."""
-        return {x.name: replace(x, value=self._si(x.value)) for x in self._raw}
+        """Lines by name; names of units are still names, because a neuron may define them."""
+        return {x.name: x for x in self._raw}
 
     @cached_property
     def states(self) -> tuple[str, ...]:
@@ -149,26 +149,23 @@ class Synapse:
     @cached_property
     def pre_statements(self) -> tuple[Assignment, ...]:
         """Statements at the arrival of a presynaptic spike."""
-        return tuple(replace(s, value=self.written_out(self._si(s.value))) for s in self._pre)
+        return tuple(replace(s, value=self.written_out(s.value)) for s in self._pre)
 
     @cached_property
     def post_statements(self) -> tuple[Assignment, ...]:
         """Statements at a postsynaptic spike."""
-        return tuple(replace(s, value=self.written_out(self._si(s.value))) for s in self._post)
+        return tuple(replace(s, value=self.written_out(s.value)) for s in self._post)
 
     @cached_property
     def sums(self) -> dict[str, sympy.Expr]:
         """Inputs of the postsynaptic neuron that are sums over synapses."""
-        return {
-            n: self.written_out(self._si(parse_expression(e, Place(e))))
-            for n, e in self.summed.items()
-        }
+        return {n: self.written_out(parse_expression(e, Place(e))) for n, e in self.summed.items()}
 
     @cached_property
     def currents(self) -> dict[str, sympy.Expr]:
         """Inputs of the postsynaptic neuron that its variables marked (post) flow into."""
         parsed = {n: parse_expression(e, Place(e)) for n, e in self.current.items()}
-        return {n: self.written_out(self._si(e)) for n, e in parsed.items()}
+        return {n: self.written_out(e) for n, e in parsed.items()}
 
     @cached_property
     def used(self) -> frozenset[str]:
@@ -229,6 +226,8 @@ class Synapse:
             Pointing at the statement.
         """
         known = {**others, **self.dimensions}
+        for line in self._raw:
+            check_units(line, known)
         for s in (*self._pre, *self._post):
             try:
                 got, wanted = dimension_of(s.value, known), known.get(s.target)
@@ -264,10 +263,6 @@ class Synapse:
     @cached_property
     def _post(self) -> tuple[Assignment, ...]:
         return parse_statements(self.on_post)
-
-    def _si(self, expression: Any) -> Any:
-        own = {x.name for x in self._raw} | set(self.params) | set(BUILT_IN)
-        return None if expression is None else with_units(expression, own)
 
     def __repr__(self) -> str:
         rows = [line.strip() for line in self.equations.strip().splitlines() if line.strip()]

@@ -1,0 +1,15 @@
+from ._alpha import alpha as alpha
+from ._astrocyte import astrocyte as astrocyte
+from ._astrocyte import astrocyte_stdp as astrocyte_stdp
+from ._delta import delta as delta
+from ._double_exponential import double_exponential as double_exponential
+from ._exponential import exponential as exponential
+from ._homeostatic import homeostatic_scaling as homeostatic_scaling
+from ._inhibitory_stdp import inhibitory_stdp as inhibitory_stdp
+from ._nmda import nmda as nmda
+from ._pair_stdp import pair_stdp as pair_stdp
+from ._reward_stdp import reward_stdp as reward_stdp
+from ._short_term import short_term_plasticity as short_term_plasticity
+from ._three_factor import three_factor as three_factor
+from ._triplet_stdp import triplet_stdp as triplet_stdp
+from ._voltage_stdp import voltage_stdp as voltage_stdp
