@@ -51,7 +51,7 @@ def solve(neuron, times, initial=None, **inputs):
         [first[n] for n in neuron.states],
         method="LSODA",
         t_eval=times,
-        rtol=1e-9,
+        rtol=1e-11,
         atol=1e-17,
     )
     return dict(zip(neuron.states, found.y, strict=True))

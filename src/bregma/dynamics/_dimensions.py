@@ -94,6 +94,8 @@ def dimension_of(
                     f"{_units.spelled(wanted)} is needed"
                 )  # fmt: skip
                 raise Mismatch(f"{part} is {_units.spelled(found)}, but {against}")
-        return None if unknown else wanted if wanted is not None else plain
+        if wanted is not None:  # a valid sum has the dimension of any of its parts
+            return wanted
+        return None if unknown else plain
 
     return go(expression)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import sympy
 import torch
 
-from bregma.dynamics import _random, _units
+from bregma.dynamics import _random
+from bregma.dynamics._checks import numbers
 from bregma.dynamics._equations import with_units
 from bregma.dynamics._evaluate import evaluate
-from bregma.dynamics._grammar import Place, names_of, parse_expression
+from bregma.dynamics._grammar import names_of
 from bregma.dynamics._neuron import Neuron
 from bregma.errors import InvalidArgument
 
@@ -40,20 +42,21 @@ def initial_values(neuron: Neuron, size: int, key: int) -> dict[str, Any]:
     units = np.arange(size)
     found = {}
     for stream, name in enumerate(neuron.states):
-        given = neuron.init.get(name, 0.0)
-        if isinstance(given, str) and _is_expression(given):
+        first = neuron.first.get(name, 0.0)
+        if isinstance(first, sympy.Basic):
             known = {n: torch.as_tensor(v, dtype=torch.float64) for n, v in neuron.values.items()}
-            known["rand"] = torch.from_numpy(_random.uniform(key, units, 0, stream))
-            known["randn"] = torch.from_numpy(_random.normal(key, units, 1, stream))
-            e = with_units(parse_expression(given, Place(given)), known)
-            unknown = sorted(names_of([e]) - set(known))
+            e = with_units(first, known)
+            unknown = sorted(names_of([e]) - {*known, "rand", "randn"})
             if unknown:
                 raise InvalidArgument(
-                    f"init of {name!r}: {given!r} has names without a value: {', '.join(unknown)}"
+                    f"init of {name!r}: {neuron.init[name]!r} has names without a value: "
+                    f"{', '.join(unknown)}"
                 )
+            known["rand"] = torch.from_numpy(_random.uniform(key, units, 0, stream))
+            known["randn"] = torch.from_numpy(_random.normal(key, units, 1, stream))
             value = np.asarray(evaluate(e, known), dtype=np.float64)
         else:
-            value = np.asarray(_units.quantity(given)[0], dtype=np.float64)
+            value = numbers(first)
         if value.shape not in ((), (size,)):
             raise InvalidArgument(
                 f"init of {name!r} has the shape {value.shape}; give one number, or {size}"
@@ -62,12 +65,3 @@ def initial_values(neuron: Neuron, size: int, key: int) -> dict[str, Any]:
             raise InvalidArgument(f"init of {name!r} is not finite")
         found[name] = np.broadcast_to(value, (size,)).copy()
     return found
-
-
-def _is_expression(text: str) -> bool:
-    """Whether a text is more than a quantity such as "-60 mV"."""
-    try:
-        _units.quantity(text)
-    except InvalidArgument:
-        return True
-    return False

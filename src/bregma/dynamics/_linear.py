@@ -98,10 +98,9 @@ def linear_part(
         matrix = sympy.Matrix(len(keep), len(keep), [rows[i][j] for i in keep for j in keep])
         linear = Linear(tuple(keep), matrix)
         # What is held, or jitters within the step, must not act on others during the step
+        restless = {*held, *amplitudes}
         seen = linear.reaches()
-        sources = {j for i in keep for j in seen[i] if i != j}
-        bad = {j for j in sources if j in held or j in amplitudes}
-        after = [n for n in keep if n not in bad]
+        after = [n for n in keep if not restless & ({*seen[n]} - {n})]
         if after == inside:
             return linear
         inside = after

@@ -86,7 +86,7 @@ class Neuron:
     params: Mapping[str, Any] = field(default_factory=dict)
     init: Mapping[str, Any] = field(default_factory=dict)
     surrogate: str = "atan"
-    noise: Mapping[str, str | float] = field(default_factory=dict)
+    noise: Mapping[str, str | float | int] = field(default_factory=dict)
     method: str = "auto"
 
     def __post_init__(self) -> None:
@@ -272,7 +272,7 @@ class Neuron:
         return parse_expression(self.refractory, Place(self.refractory))
 
     @cached_property
-    def _noise(self) -> dict[str, sympy.Expr]:
+    def _noise(self) -> dict[str, Any]:
         return {n: parse_expression(str(g), Place(str(g))) for n, g in self.noise.items()}
 
     # How it looks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -72,6 +72,6 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFKC", name)
 
 
-def names_of(expressions: Sequence[Any]) -> set[str]:
+def names_of(expressions: Iterable[Any]) -> set[str]:
     """Names of all variables in some expressions."""
     return {s.name for e in expressions if isinstance(e, sympy.Basic) for s in e.free_symbols}

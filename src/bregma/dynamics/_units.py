@@ -222,7 +222,7 @@ def quantity(value: Any) -> tuple[Any, Dimension | None]:
 
 def is_quantity(text: str) -> bool:
     """Whether text looks like a number with an optional unit, and like no expression."""
-    number = re.match(rf"\s*{_NUMBER}\s*", text)
+    number = re.match(rf"\s*(?:{_NUMBER}|[-+]?(?:nan|inf)\b)\s*", text)
     rest = text[number.end() :] if number else ""
     return bool(number) and (not rest or rest[0].isalpha() or rest[0] in "°%/")
 
