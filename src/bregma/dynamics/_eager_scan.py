@@ -10,10 +10,12 @@ from torch import Tensor
 
 from bregma.dynamics._evaluate import evaluate, spike_with_surrogate
 from bregma.dynamics._grammar import symbol
+from bregma.dynamics._integrate import next_of
 from bregma.dynamics._scan_program import (
     DISTANCE,
     FIRED,
     RESTING,
+    SPIKE,
     STAYS,
     ScanProgram,
     out_of,
@@ -53,39 +55,45 @@ def eager_scan(
     """
     outputs = [*(["spikes"] if program.fires else []), *program.step.states]
     state, kept = dict(start), {n: list[Tensor]() for n in outputs}
-    like = next(iter(start.values()))
     # unbound once: an index for each step would cost a tensor of full size on the way back
-    steps = [
-        dict(zip(inputs, x, strict=True))
-        for x in zip(*map(torch.unbind, inputs.values()), strict=True)
-    ]
-    for now in steps:
-        env = {**constants, **now, **state}
-        env[RESTING] = (resting > 0).to(like)
-        for a in program.advance:
-            env[a.target] = torch.as_tensor(evaluate(a.value, env)).to(like).expand_as(like)
-        if program.fires:
-            slope = surrogate_of(program.surrogate, symbol(DISTANCE))
-            s = spike_with_surrogate(env[DISTANCE], slope, env)
-            s = torch.where(resting > 0, torch.zeros_like(s), s)
-            env[FIRED] = fired = s.detach()
-            kept["spikes"].append(s)
-            if program.step.refractory_while is None:
-                left, after = torch.clamp(resting - 1, min=0), torch.full_like(resting, rest)
-            else:
-                left = ((resting > 0) & (env[STAYS] > 0)).to(resting.dtype)
-                after = torch.ones_like(resting)
-            resting = torch.where(fired > 0, after, left)
-        for a in program.reset:
-            env[a.target] = torch.as_tensor(evaluate(a.value, env)).to(like).expand_as(like)
-        for n in program.step.states:
-            new = env[out_of(n)]
-            if program.fires and not program.detached:
-                reset = _after_reset(program, n, env)
-                new = new + (s - fired) * (reset - env[f"{n}__next"])
-            state[n] = new
-            kept[n].append(new)
+    for now in zip(*map(torch.unbind, inputs.values()), strict=True):
+        given = {**constants, **dict(zip(inputs, now, strict=True)), **state}
+        env, resting = eager_step(program, given, resting, rest)
+        state = {n: env[out_of(n)] for n in state}
+        for n in outputs:
+            kept[n].append(env[SPIKE] if n == "spikes" else state[n])
     return {n: torch.stack(x) for n, x in kept.items()}, state, resting
+
+
+def eager_step(
+    program: ScanProgram,
+    given: Mapping[str, Tensor],
+    resting: Int[Tensor, "batch unit"],
+    rest: int,
+) -> tuple[dict[str, Tensor], Int[Tensor, "batch unit"]]:
+    """One step: all names of the program with their values, and for how long units still rest."""
+    env, like = dict(given), given[program.step.states[0]]
+    env[RESTING] = (resting > 0).to(like)
+    for a in program.advance:
+        env[a.target] = torch.as_tensor(evaluate(a.value, env)).to(like).expand_as(like)
+    if program.fires:
+        slope = surrogate_of(program.surrogate, symbol(DISTANCE))
+        s = spike_with_surrogate(env[DISTANCE], slope, env)
+        env[SPIKE] = torch.where(resting > 0, torch.zeros_like(s), s)
+        env[FIRED] = env[SPIKE].detach()
+        if program.step.refractory_while is None:
+            left, after = torch.clamp(resting - 1, min=0), torch.full_like(resting, rest)
+        else:
+            left = ((resting > 0) & (env[STAYS] > 0)).to(resting.dtype)
+            after = torch.ones_like(resting)
+        resting = torch.where(env[FIRED] > 0, after, left)
+    for a in program.reset:
+        env[a.target] = torch.as_tensor(evaluate(a.value, env)).to(like).expand_as(like)
+    if program.fires and not program.detached:
+        for n in program.step.states:
+            jump = _after_reset(program, n, env) - env[next_of(n)]
+            env[out_of(n)] = env[out_of(n)] + (env[SPIKE] - env[FIRED]) * jump
+    return env, resting
 
 
 def _after_reset(program: ScanProgram, state: str, env: Mapping[str, Tensor]) -> Tensor:

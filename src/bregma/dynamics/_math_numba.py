@@ -1,8 +1,8 @@
 """Functions of equations in Numba: float32 as branch-free polynomials that LLVM vectorises.
 
-A call of the C library keeps a loop scalar, which costs a factor of ten. The float32 functions here
-are range reduction and a polynomial with selects in place of branches (Cephes, Moshier 1992), within
-2 units in the last place (dexprel: 4); float64 goes to the C library. NaN stays NaN.
+A call of the C library keeps a loop scalar, which costs a factor of ten. The float32 functions
+here are range reduction and a polynomial with selects in place of branches (Cephes, Moshier 1992),
+within 2 units in the last place (dexprel: 4); float64 goes to the C library. NaN stays NaN.
 """
 
 from __future__ import annotations
