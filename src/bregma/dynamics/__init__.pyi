@@ -1,3 +1,4 @@
+from . import models as models
 from . import synapses as synapses
 from ._connect import AllToAll as AllToAll
 from ._connect import FixedInDegree as FixedInDegree
@@ -32,6 +33,7 @@ from ._perturb import stimulate as stimulate
 from ._simulate import Simulation as Simulation
 from ._simulate import simulate as simulate
 from ._simulate_many import simulate_many as simulate_many
+from ._stability import stability as stability
 from ._state import State as State
 from ._surrogate import surrogate_of as surrogate_of
 from ._synapse import Synapse as Synapse

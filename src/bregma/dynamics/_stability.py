@@ -58,9 +58,10 @@ def stability(
             raise UnknownName.of("variable or input", name, sorted(there))
     if not neuron.states:
         return
-    around = {n: numbers(_units.quantity(values.get(n, 0.0))[0]) for n in sorted(there)}
-    parameters = {n: numbers(v) for n, v in neuron.values.items()}
-    around, parameters = _few_units(around, parameters)
+    around, parameters = _few_units(
+        {n: numbers(_units.quantity(values.get(n, 0.0))[0]) for n in sorted(there)},
+        {n: numbers(v) for n, v in neuron.values.items()},
+    )
     rates = _jacobian({n: neuron.rates[n] for n in neuron.states}, around | parameters, neuron, dt)
     worst = _worst(rates, _steps(neuron, around, parameters, dt, fed))
     if worst is None:
