@@ -16,7 +16,10 @@ import bregma
 from bregma import errors
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ["recording", "run", "evidence", "system", "nn", "datasets", "geometry", "report"]
+ROOMS = [
+    *("recording", "run", "evidence", "dynamics", "dynamics.models", "dynamics.synapses"),
+    *("system", "nn", "datasets", "geometry", "report"),
+]
 HEAVY = ["torch", "numba", "plotly", "mne", "pynwb", "nibabel", "pynapple", "zarr", "dask"]
 
 # numpydoc checks: docstring exists, summary ends with a full stop, every parameter is described

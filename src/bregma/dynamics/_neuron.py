@@ -244,7 +244,18 @@ class Neuron:
         return replace(self, params={**self.params, **params})
 
     def written_out(self, expression: Any) -> Any:
-        """An expression in variables, parameters and inputs only."""
+        """An expression in variables, parameters and inputs only.
+
+        Parameters
+        ----------
+        expression : sympy expression or condition
+            What to write out.
+
+        Returns
+        -------
+        sympy expression or condition
+            The same without the names of the text's own expressions.
+        """
         return expression.xreplace({symbol(n): e for n, e in self.expressions.items()})
 
     # Inside

@@ -16,11 +16,15 @@ Array = np.ndarray
 class State:
     """Everything that the next step depends on, beside the plan.
 
-    step : how many steps are done.
-    values : name -> array: ``E.v`` (unit,) for variables of a population; ``E.refractory`` (unit,)
-    int32, for how many more steps, or 0 and 1 where a condition rules; ``E.recent`` (delay, unit)
-    bool, who spiked in the steps before, oldest first, as far back as the longest delay;
-    ``E->I.syn_w`` and the like for variables of projections.
+    Parameters
+    ----------
+    step : int
+        How many steps are done.
+    values : mapping
+        Name to array: ``E.v`` (unit,) for variables of a population; ``E.refractory`` (unit,)
+        int32, for how many more steps, or 0 and 1 where a condition rules; ``E.recent`` (delay,
+        unit) bool, who spiked in the steps before, oldest first, as far back as the longest delay;
+        ``E->I.syn_w`` and the like for variables of projections.
     """
 
     step: int

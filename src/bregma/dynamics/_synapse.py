@@ -209,7 +209,18 @@ class Synapse:
         return next((p for p in PLACES if p in self.lines[name].flags), "synapse")
 
     def written_out(self, expression: Any) -> Any:
-        """An expression without the names of other expressions."""
+        """An expression without the names of other expressions.
+
+        Parameters
+        ----------
+        expression : sympy expression or condition
+            What to write out.
+
+        Returns
+        -------
+        sympy expression or condition
+            The same without the names of the text's own expressions.
+        """
         return expression.xreplace({symbol(n): e for n, e in self.expressions.items()})
 
     def check_units(self, others: Mapping[str, Dimension | None]) -> None:
