@@ -138,16 +138,16 @@ class Run:
         given, dtype = self.state.values, self.plan.dtype
         if p.step is not None:
             for n in p.step.states:
-                self.values[f"p{i}_{n}"] = np.array(given[f"{p.name}.{n}"], dtype)
+                self.values[f"p{i}_{n}"] = _aligned(given[f"{p.name}.{n}"], dtype)
             for n in p.step.noises:
-                self.values[f"p{i}_{n}__noise"] = np.empty(p.size, dtype)
+                self.values[f"p{i}_{n}__noise"] = _aligned(np.zeros(p.size), dtype)
             if rests_of(self.plan, i):
-                self.values[f"p{i}__left"] = np.array(given[f"{p.name}.refractory"], np.int32)
+                self.values[f"p{i}__left"] = _aligned(given[f"{p.name}.refractory"], np.int32)
         if not p.spikes:
             return
         if self.plan.holds_spikes(p.name):
             self.values[f"p{i}__given"] = np.empty(p.size, np.int8)
-        words = np.zeros(8 * -(-p.size // 64), np.uint64)  # whole groups of 64 units
+        words = _aligned(np.zeros(8 * -(-p.size // 64)), np.uint64)  # whole groups of 64 units
         recent, units = given[f"{p.name}.recent"].nonzero()
         longest = len(given[f"{p.name}.recent"])
         first = np.zeros(longest + self.n_steps + 1, np.int64)
@@ -165,7 +165,7 @@ class Run:
     def _projection(self, j: int, q: ProjectionPlan) -> None:
         for n in q.variables:
             given = self.state.values[f"{q.name}.{n}"]
-            self.values[f"q{j}_{n}"] = np.array(self.fixed.sorted(q, n, given), self.plan.dtype)
+            self.values[f"q{j}_{n}"] = _aligned(self.fixed.sorted(q, n, given), self.plan.dtype)
         size = {side: self.plan.population(getattr(q, side)).size for side in ("pre", "post")}
         for n in q.sums:
             self.values[f"q{j}__sum_{n}"] = np.empty(size["post"], self.plan.dtype)
@@ -248,6 +248,16 @@ class Run:
     def traces(self, n_probes: int) -> tuple[Array, ...]:
         """What was written down."""
         return tuple(self.values[f"w{n}__out"] for n in range(n_probes))
+
+
+def _aligned(values: Array, dtype: Any) -> Array:
+    """A copy that begins with a cache line: vectors that lie across two take twice as long."""
+    n_bytes = len(values) * np.dtype(dtype).itemsize
+    space = np.empty(n_bytes + 64, np.uint8)
+    begin = -space.ctypes.data % 64
+    found = space[begin : begin + n_bytes].view(dtype)
+    found[:] = values
+    return found
 
 
 def longest_delay(plan: Plan, population: str) -> int:

@@ -18,7 +18,7 @@ from bregma.dynamics._grammar import names_of, symbol
 from bregma.dynamics._print import NUMBA, write, write_program
 from bregma.dynamics._step import Step
 
-BLOCK = 128  # units that are looked at together
+BLOCK = 512  # units that are looked at together
 NEAR = 0.5  # largest argument of `exprel_near`
 _exprel_near = sympy.Function("exprel_near")
 _DIALECT = replace(NUMBA, functions={**NUMBA.functions, _exprel_near: "exprel_near"})

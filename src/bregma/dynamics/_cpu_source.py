@@ -22,6 +22,7 @@ from bregma.dynamics._state import Probe
 
 _HEAD = """\
 from bregma.dynamics import _cpu_kernels as kernels
+from bregma.dynamics._cpu_prefetch import prefetch as prefetch__
 part = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 range__, min__ = range, min
 """

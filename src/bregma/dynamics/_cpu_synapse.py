@@ -14,6 +14,7 @@ from bregma.dynamics._grammar import names_of
 from bregma.dynamics._plan import Plan, Statement
 from bregma.dynamics._print import NUMBA, write, write_program
 
+AHEAD = 4  # spikes
 OTHER = {"pre": "post", "post": "pre"}
 _INDEX = {"pre": "pre__", "post": "post__", "syn": "s__"}
 _ALL_ROWS = "for pre__ in range__(np.uint64(0), np.uint64(indptr____a.size - 1)):"
@@ -142,6 +143,8 @@ def events_part(
         first = f"post__ = {scope.array('targets__', f'q{number}__targets')}[s__]"
         row = f"for s__ in range__({ends}[pre__], {ends}[pre__ + np.uint64(1)]):"
     lines = [f"{side}__ = np.uint64({spikes}[e__])"]
+    if side == "pre":
+        lines += _look_ahead(plan, number, group, ends, scope)
     run: list[Statement] = []
     for s in [*group, None]:
         if s is not None and s.kind != "unit":
@@ -164,6 +167,27 @@ def events_part(
         if s is not None:
             lines += _statements(plan, number, [s], _names(plan, number, _needed([s])), scope, {})
     return scope.part(loop("for e__ in range__(begin__, stop__):", lines))
+
+
+def _look_ahead(
+    plan: Plan, number: int, group: Sequence[Statement], ends: str, scope: Scope
+) -> list[str]:
+    """Ask for the row of a spike that comes soon: its targets, and what its synapses have."""
+    names = _names(plan, number, _needed(group))
+    arrays = [
+        scope.array(n, argument_of(plan, number, n))
+        for n in names
+        if n.startswith("syn_") and n not in plan.projections[number].constants
+    ]
+    if any(n.startswith("post_") for n in names):
+        arrays.append("targets____a")
+    if not arrays:
+        return []
+    lines = [f"ahead__ = {ends}[units____a[min__(e__ + {AHEAD}, stop__ - 1)]]"]
+    for array in arrays:
+        lines.append(f"prefetch__({array}, ahead__)")
+        lines.append(f"prefetch__({array}, ahead__ + np.uint64(64 // {array}.itemsize))")
+    return lines
 
 
 def _incoming_row(number: int, names: Iterable[str], inside: list[str], scope: Scope) -> list[str]:
