@@ -40,6 +40,7 @@ from triton import language as tl__
 from triton.language import constexpr
 from bregma.dynamics import _math_triton as math__
 from bregma.dynamics import _random_triton as random__
+from bregma.dynamics import _triton_kernels as kernels__
 F__ = constexpr(tl__.{dtype})
 """
 
