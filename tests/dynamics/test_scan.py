@@ -69,7 +69,7 @@ def problem(neuron, *, dtype=torch.float32, per_unit=(), seed=0, scale=2.0, dt=1
     outputs = (*(("spikes",) if program.fires else ()), *neuron.states)
     weights = {n: torch.randn(T, B, N, generator=rng, dtype=dtype) for n in outputs}
 
-    def run(engine, segment=None, x=x, start=start, values=values):
+    def run(engine, segment=None, x=x, start=start, values=values, outputs=outputs):
         made = prepare(program.step.constants, values, dt)
         constants = {n: made[n].to(dtype) for n in program.constants}
         resting = torch.zeros(B, N, dtype=torch.int32)
@@ -155,6 +155,23 @@ def test_checkpoints_change_nothing(name, segment):
     found, wanted = gradients(loss(parts), tensors), gradients(loss(whole), tensors)
     for n, g in wanted.items():
         assert torch.equal(found[n], g), n
+
+
+@pytest.mark.parametrize("name", ["ALIF", "LIF to zero, refractory"])
+def test_the_way_back_can_be_taken_twice(name):
+    run, _, tensors = problem(SPIKING[name])
+    spikes = run(scan, outputs=("spikes",))[0]["spikes"]
+    given = torch.randn(spikes.shape, generator=torch.Generator().manual_seed(5))
+    wanted = list(tensors.values())
+    first, second = (
+        torch.autograd.grad(spikes, wanted, given, retain_graph=True, allow_unused=True)
+        for _ in range(2)
+    )
+    for a, b in zip(first, second, strict=True):
+        assert (a is None) == (b is None)
+        assert a is None or torch.equal(a, b)
+    (plain,) = torch.autograd.grad(run(eager_scan)[0]["spikes"], tensors["I"], given)
+    assert relative(first[0], plain) < 1e-5
 
 
 def test_a_hand_written_loop_gives_the_same():

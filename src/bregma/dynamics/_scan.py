@@ -91,7 +91,7 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, settings: ScanSettings, resting: Tensor, *tensors: Tensor) -> Any:
         run = _run_of(settings, tensors)
-        ctx.run, ctx.first_resting = run, resting
+        ctx.settings, ctx.spent = settings, False
         states, n_steps = settings.program.step.states, run.n_steps
         span = min(settings.segment or n_steps, n_steps)
         kept = {n: run.room(span + 1, run.dtype) for n in states}
@@ -121,10 +121,10 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *bars: Tensor | None) -> Any:
-        run: Run = ctx.run
-        settings, states = run.settings, run.settings.program.step.states
+        settings: ScanSettings = ctx.settings
+        states, asked = settings.program.step.states, ctx.needs_input_grad[2:]
         saved = list(ctx.saved_tensors)
-        run = _run_of(settings, saved[: len(run.names)])
+        run = _run_of(settings, saved[: len(asked)])
         n_outputs = len(settings.outputs)
         given = {
             n: g.contiguous() for n, g in zip(settings.outputs, bars, strict=False) if g is not None
@@ -133,13 +133,19 @@ class _Scan(torch.autograd.Function):
         for n, g in zip(states, bars[n_outputs:], strict=False):
             if g is not None:
                 bar[n] += g
-        wanted = {n for n, w in zip(run.names, ctx.needs_input_grad[2:], strict=True) if w}
-        grads = {n: run.empty() for n in run.inputs if n in wanted}
+        wanted = {n for n, w in zip(run.names, asked, strict=True) if w}
         sums = {n: run.zeros() for n in run.constants if n in wanted}
-        if ctx.whole:
+        wanted_inputs = [n for n in run.inputs if n in wanted]
+        grads = {n: run.empty() for n in wanted_inputs[1:]}
+        if ctx.whole and not ctx.spent:
             kept = dict(zip(states, saved[len(run.names) :], strict=False))
+            ctx.spent = states[0] not in settings.outputs
+            for n in wanted_inputs[:1]:
+                # the way back needs no value of a later step: their place takes the derivatives
+                grads[n] = kept[states[0]][1:] if ctx.spent else run.empty()
             run.reverse(0, run.n_steps, kept, saved[-1], given, bar, grads, sums)
         else:
+            grads |= {n: run.empty() for n in wanted_inputs[:1]}
             run.reverse_by_segments(ctx.marks, given, bar, grads, sums)
         grads |= run.summed(sums) | bar
         return None, None, *(grads[n] if n in wanted else None for n in run.names)

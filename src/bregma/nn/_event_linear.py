@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from bregma.dynamics._events import Events, events_of, product, weight_gradient
+from bregma.dynamics._workspace import workspace
 from bregma.errors import InvalidArgument
 from bregma.run import spawn_torch
 
@@ -145,7 +146,14 @@ class _EventProduct(torch.autograd.Function):
         _, wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         return (
             None,
-            grad_y @ weight if wants_x else None,
+            _times(grad_y, weight) if wants_x else None,
             weight_gradient(ctx.events, grad_y).t() if wants_weight else None,
             grad_y.sum((0, 1)) if wants_bias else None,
         )
+
+
+def _times(grad_y: Tensor, weight: Tensor) -> Tensor:
+    """grad_y weight, in memory that is used again."""
+    grad_x = workspace.empty((*grad_y.shape[:2], weight.shape[1]), weight.dtype)
+    torch.mm(grad_y.flatten(0, 1), weight, out=grad_x.flatten(0, 1))
+    return grad_x
