@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import sympy
 
+from bregma.dynamics import _units
 from bregma.dynamics._grammar import symbol
 
 if TYPE_CHECKING:
@@ -14,22 +15,27 @@ if TYPE_CHECKING:
 
 def latex(neuron: Neuron) -> str:
     """The equations as an ``aligned`` environment, in the order of the text."""
+    units = {symbol(n): rf"\mathrm{{{n}}}" for n in _units.SYMBOLS if n not in neuron.names}
+
+    def tex(e: Any) -> str:
+        short = {x: sympy.Float(repr(float(x))) for x in e.atoms(sympy.Float)}
+        return sympy.latex(e.xreplace(short), symbol_names=units)
+
     rows = []
     for line in sorted(neuron._raw, key=lambda line: line.place.start):
         if line.value is None:
             continue
-        name = sympy.latex(symbol(line.name))
+        name = tex(symbol(line.name))
         left = rf"\frac{{d {name}}}{{d t}}" if line.kind == "differential" else name
         noise = ""
         if line.name in neuron._noise:
-            noise = rf" + {sympy.latex(neuron._noise[line.name])}\,\xi_{{{name}}}(t)"
-        rows.append(rf"{left} &= {sympy.latex(line.value)}{noise}")
+            noise = rf" + {tex(neuron._noise[line.name])}\,\xi_{{{name}}}(t)"
+        rows.append(rf"{left} &= {tex(line.value)}{noise}")
     if neuron.spike is not None:
         after = r",\; ".join(
-            rf"{sympy.latex(symbol(s.target))} \leftarrow {sympy.latex(s.value)}"
-            for s in neuron._resets
+            rf"{tex(symbol(s.target))} \leftarrow {tex(s.value)}" for s in neuron._resets
         )
-        spikes = sympy.latex(neuron._condition)
+        spikes = tex(neuron._condition)
         rows.append(rf"{spikes} &\Rightarrow \text{{spike}}{', ' + after if after else ''}")
     return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
 
