@@ -1,4 +1,4 @@
-"""Every engine gives what the reference gives: the same spikes, traces and state, from the same seed."""
+"""Every engine gives what the reference gives: the same spikes, traces and state from a seed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bregma.dynamics import (
     AllToAll,
     Drive,
+    FixedOutDegree,
     FixedProbability,
     Network,
     Neuron,
@@ -70,7 +71,7 @@ def balanced(kind, delay=0.0, size=200, **params):
 
 
 def with_stdp(delay=0.0, place=("(pre)", "(post)")):
-    """Plastic synapses in a driven network, with traces that synapses share or have for themselves."""
+    """Plastic synapses in a driven network, with traces of units or of synapses."""
     pre, post = place
     stdp = Synapse(
         f"dx/dt = -x/tau_plus {pre}\ndy/dt = -y/tau_minus {post}\nw",
@@ -144,6 +145,16 @@ def noisy():
     )
 
 
+def many_units():
+    """More units than are looked at together, some with steps that are large for them."""
+    tau = np.linspace(1e-4, 2e-2, 1300)
+    cell = Neuron(
+        "dv/dt = (1 - v + g*(4 - v))/tau", spike="v > 2", reset="v = 0", params={"tau": tau},
+        init={"v": "2*rand"},
+    )  # fmt: skip
+    return Network({"B": Population(cell, 1300)}, drives=[Drive("B", "g", np.linspace(0, 2, 1300))])
+
+
 def in_order():
     """Statements whose order shows: they read what others wrote at other synapses."""
     cell = Neuron(
@@ -152,7 +163,8 @@ def in_order():
     )  # fmt: skip
     chain = Synapse(
         "w\nc\nq (pre)\ndh/dt = (u_pre - h)/(5*ms) (pre)",
-        on_pre="u += w; c = u + h; z_pre += 0.1*c; q = 0.5*q + z_pre; w = 0.9*w + 0.01*q + 0.001*b_post",
+        on_pre="u += w; c = u + h; z_pre += 0.1*c; q = 0.5*q + z_pre;"
+        "w = 0.9*w + 0.01*q + 0.001*b_post",
         on_post="c += w; u_pre += 0.05*c*b_pre; z += 0.1*w; w = w + 0.001*u_post",
         init={"w": 0.02},
     )  # fmt: skip
@@ -172,8 +184,8 @@ V = Probe("E", "v", np.array([3, 0]), every=7)
 NETWORKS = {
     "cuba": (lambda: balanced("cuba"), [V, Probe("I", "g_e")]),
     "coba": (lambda: balanced("coba", "1.5 ms"), [V]),
-    "coba, parameters for each unit": (
-        lambda: balanced("coba", "1*ms + 3*ms*rand", **{"V_t": "-50 mV", "E_L": -0.049}), [V],
+    "coba, short time constant": (
+        lambda: balanced("coba", "1*ms + 3*ms*rand", tau_m="0.15 ms"), [V],
     ),
     "stdp": (with_stdp, [V, Probe("E->E", "syn_w", every=10), Probe("E->E", "pre_x", every=10)]),
     "stdp, late": (lambda: with_stdp("1.5 ms"), [Probe("E->E", "syn_w", np.arange(5), every=10)]),
@@ -181,6 +193,8 @@ NETWORKS = {
         lambda: with_stdp("3*ms*rand", ("", "")),
         [Probe("E->E", "syn_w", every=10), Probe("E->E", "syn_x", np.array([7, 1]), every=3)],
     ),
+    "stdp, own traces": (lambda: with_stdp("3*ms*rand", ("", "")), [Probe("E->E", "syn_w")]),
+    "many units": (many_units, [Probe("B", "v", np.array([0, 700, 1299]))]),
     "driven": (
         driven,
         [Probe("A", n, every=e) for n, e in (("v", 1), ("drive", 3), ("rate", 5))],
@@ -267,6 +281,22 @@ def test_a_state_is_not_changed_and_a_run_can_be_repeated(engine):
     for n, v in before.items():
         np.testing.assert_array_equal(state.values[n], v)
     check_same(ENGINE[engine].run(p, state, 300), first, 0, 0)
+
+
+@pytest.mark.parametrize("engine", FAST)
+def test_more_targets_than_two_bytes_count(engine):
+    n = Network(
+        {"P": Population(Poisson("500 Hz"), 3), "A": Population(LIF, 70_000)},
+        [Projection("P", "A", KICK, FixedOutDegree(200))],
+        [Drive("A", "I", 0.9)],
+    )
+    p = plan(n, dt=DT, seed=0, dtype=np.float64)
+    assert p.projections[0].targets.max() > 2**16
+    check_same(
+        ENGINE[engine].run(p, initial_state(p), 40),
+        ENGINE["reference"].run(p, initial_state(p), 40),
+        1e-12, 0,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("engine", FAST)

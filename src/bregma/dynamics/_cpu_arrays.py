@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bregma.dynamics import _units
+from bregma.dynamics._cpu_lazy import lazy_variables, powers
 from bregma.dynamics._cpu_kernels import enter
 from bregma.dynamics._cpu_population import rests_of
 from bregma.dynamics._network import Poisson, Spikes
@@ -122,6 +123,7 @@ class Run:
         self.values: dict[str, Any] = {"k0": state.step, "end": state.step + n_steps}
         for i, p in enumerate(self.plan.populations):
             self._population(i, p)
+        self.lazy = [lazy_variables(plan, j, probes) for j in range(len(plan.projections))]
         for j, q in enumerate(self.plan.projections):
             self._projection(j, q)
         for j, e in enumerate(self.plan.poisson):
@@ -166,6 +168,9 @@ class Run:
         for n in q.variables:
             given = self.state.values[f"{q.name}.{n}"]
             self.values[f"q{j}_{n}"] = _aligned(self.fixed.sorted(q, n, given), self.plan.dtype)
+        for n, factor in self.lazy[j].items():
+            self.values[f"q{j}__last"] = np.zeros(len(q.targets), np.uint32)
+            self.values[f"q{j}_{n}__powers"] = powers(factor, self.n_steps).astype(self.plan.dtype)
         size = {side: self.plan.population(getattr(q, side)).size for side in ("pre", "post")}
         for n in q.sums:
             self.values[f"q{j}__sum_{n}"] = np.empty(size["post"], self.plan.dtype)
@@ -233,6 +238,9 @@ class Run:
             if p.spikes:
                 found[f"{p.name}.recent"] = self._recent(i, p)
         for j, q in enumerate(self.plan.projections):
+            for n in self.lazy[j]:
+                waited = self.n_steps - self.values[f"q{j}__last"]
+                self.values[f"q{j}_{n}"] *= self.values[f"q{j}_{n}__powers"][waited]
             for n in q.variables:
                 found[f"{q.name}.{n}"] = self.fixed.as_planned(q, n, self.values[f"q{j}_{n}"])
         return State(self.begin + self.n_steps, found)

@@ -14,6 +14,7 @@ from typing import Any
 from bregma.dynamics import _cpu_population as population
 from bregma.dynamics import _cpu_synapse as synapse
 from bregma.dynamics._compile import load
+from bregma.dynamics._cpu_lazy import lazy_variables
 from bregma.dynamics._cpu_part import Part, Parts, loop
 from bregma.dynamics._hold import SPIKES
 from bregma.dynamics._network import Poisson
@@ -51,9 +52,10 @@ def kernel_of(plan: Plan, probes: Sequence[Probe]) -> Kernel:
     Kernel
         Compiled at its first call, or read from the cache.
     """
-    source = _Source(plan)
+    source = _Source(plan, probes)
     body = [
         "now = np.int32(k - k0)",
+        "done = np.uint32(now + 1)",
         *source.room(),
         *source.sums(),
         *source.variables(),
@@ -75,7 +77,9 @@ def kernel_of(plan: Plan, probes: Sequence[Probe]) -> Kernel:
 class _Source:
     """Lines of the kernel, and the parts that they call."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, probes: Sequence[Probe]) -> None:
+        n = len(plan.projections)
+        self.lazy = [[*lazy_variables(plan, j, probes)] for j in range(n)]
         self.plan, self.parts = plan, Parts()
         self.arguments: set[str] = set()
         self.spiking = [i for i, p in enumerate(plan.populations) if p.spikes]
@@ -112,12 +116,13 @@ class _Source:
 
     def variables(self) -> list[str]:
         """Of projections: those of synapses first, which may read those of units."""
-        return [
-            self.call(synapse.advance_part(self.plan, j, place))
+        parts = [
+            synapse.advance_part(self.plan, j, place, self.lazy[j])
             for j, q in enumerate(self.plan.projections)
             for place in ("synapse", "pre", "post")
             if place in q.advance
         ]
+        return [self.call(part) for part in parts if part is not None]
 
     def populations(self) -> list[str]:
         lines = ["t = F(k * dt)", *self.rows("k"), *self.given()]
@@ -244,7 +249,8 @@ class _Source:
                 self.use(f"q{j}__before_{n}")
                 copy = f"q{j}__before_{n}[:] = {synapse.argument_of(self.plan, j, n)}"
                 lines += loop("if begin < stop:", [copy])
-            part = synapse.events_part(self.plan, j, group, side, number == len(groups) - 1)
+            last = number == len(groups) - 1
+            part = synapse.events_part(self.plan, j, group, side, last, self.lazy[j])
             lines.append(self.call(part))
         return lines
 

@@ -7,7 +7,7 @@ writes is read or written by the other at synapses of other units.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from bregma.dynamics._cpu_part import Part, Scope, loop
 from bregma.dynamics._grammar import names_of
@@ -31,10 +31,12 @@ def argument_of(plan: Plan, number: int, name: str) -> str:
     return f"q{number}_{name}"
 
 
-def advance_part(plan: Plan, number: int, place: str) -> Part:
-    """Variables that are kept at one place, after a step."""
+def advance_part(plan: Plan, number: int, place: str, lazy: Collection[str] = ()) -> Part | None:
+    """Variables that are kept at one place, after a step; None where all of them can wait."""
     q, scope = plan.projections[number], Scope()
-    program = q.advance[place]
+    program = [a for a in q.advance[place] if a.target.removesuffix("__next") not in lazy]
+    if not program:
+        return None
     targets = [a.target.removesuffix("__next") for a in program if a.target.endswith("__next")]
     names = _names(plan, number, names_of([a.value for a in program]) | {*targets})
     side = "syn" if place == "synapse" else place
@@ -124,12 +126,18 @@ def snapshots(plan: Plan, number: int, group: Sequence[Statement]) -> list[str]:
 
 
 def events_part(
-    plan: Plan, number: int, group: Sequence[Statement], side: str, last: bool = True
+    plan: Plan,
+    number: int,
+    group: Sequence[Statement],
+    side: str,
+    last: bool = True,
+    lazy: Collection[str] = (),
 ) -> Part:
     """Carry out statements at the events of a step, which are those of a slice of spikes.
 
     `last` says that no further statements follow, so that spikes that arrive at different times
-    at different synapses can be moved on to their next synapse.
+    at different synapses can be moved on to their next synapse. Variables that are `lazy` are
+    brought up to date first.
     """
     q, scope = plan.projections[number], Scope()
     spikes = scope.array("units__", f"{_source(plan, number, side)}__units")
@@ -137,7 +145,7 @@ def events_part(
     scope.scalar("stop__", "stop")
     copied = {n: f"q{number}__before_{n}" for n in snapshots(plan, number, group)}
     if side == "pre" and not isinstance(q.delay, int):
-        return _delayed_part(plan, number, group, last, scope, copied)
+        return _delayed_part(plan, number, group, last, scope, copied, lazy)
     if side == "pre":
         ends = scope.array("indptr__", f"q{number}__indptr")
         first = f"post__ = {scope.array('targets__', f'q{number}__targets')}[s__]"
@@ -157,7 +165,7 @@ def events_part(
             ]
             lines += _load(plan, number, near, scope, copied)
             far = [n for n in names if n not in near]
-            inside = _statements(plan, number, run, far, scope, copied)
+            inside = _statements(plan, number, run, far, scope, copied, lazy)
             uses_other = any(x.startswith(f"{OTHER[side]}_") for x in names)
             if side == "pre":
                 lines += loop(row, ([first] if uses_other else []) + inside)
@@ -210,6 +218,7 @@ def _delayed_part(
     last: bool,
     scope: Scope,
     copied: dict[str, str],
+    lazy: Collection[str],
 ) -> Part:
     """Each spike keeps its place in its row of synapses, which is sorted by delay."""
     for name in ("due", "place", "indptr", "delay", "targets"):
@@ -218,7 +227,8 @@ def _delayed_part(
     names = _names(plan, number, _needed(group))
     near = [n for n in names if n.startswith("pre_") and n not in {s.target for s in group}]
     inside = ["post__ = targets____a[s__]"]
-    inside += _statements(plan, number, group, [n for n in names if n not in near], scope, copied)
+    far = [n for n in names if n not in near]
+    inside += _statements(plan, number, group, far, scope, copied, lazy)
     lines = [
         "pre__ = np.uint64(units____a[e__])",
         "s__ = place____a[e__]",
@@ -285,12 +295,21 @@ def _statements(
     names: list[str],
     scope: Scope,
     copied: dict[str, str],
+    lazy: Collection[str] = (),
 ) -> list[str]:
     """Load what is needed, compute, and store what was assigned."""
-    lines = _load(plan, number, names, scope, copied)
+    waiting = [*lazy] if {*lazy} & {*names} else []  # all of a synapse are brought up to date
+    lines = _load(plan, number, sorted({*names, *waiting}), scope, copied)
+    if waiting:
+        last, now = scope.array("last__", f"q{number}__last"), scope.scalar("done__", "done")
+        lines += [f"wait__ = {now} - {last}[s__]", f"{last}[s__] = {now}"]
+        lines += [
+            f"{n} = {n} * {scope.array(n + '__powers', f'q{number}_{n}__powers')}[wait__]"
+            for n in waiting
+        ]
     for s in statements:
         increment = f"{s.target} + " if s.kind == "add" else ""
         lines.append(f"{s.target} = {increment}{write(s.value, NUMBA)}")
-    for target in dict.fromkeys(s.target for s in statements):
+    for target in dict.fromkeys([*(s.target for s in statements), *waiting]):
         lines.append(f"{target}__a[{_INDEX[target.partition('_')[0]]}] = {target}")
     return lines
