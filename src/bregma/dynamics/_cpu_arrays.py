@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from bregma.dynamics import _units
-from bregma.dynamics._cpu_lazy import lazy_variables, powers
 from bregma.dynamics._cpu_kernels import enter
+from bregma.dynamics._cpu_lazy import lazy_variables, powers
 from bregma.dynamics._cpu_population import rests_of
 from bregma.dynamics._network import Poisson, Spikes
 from bregma.dynamics._plan import Plan, PopulationPlan, ProjectionPlan
