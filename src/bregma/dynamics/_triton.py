@@ -103,6 +103,8 @@ def _steps(plan: Plan, fixed: Fixed, arrays: Run, probes: Sequence[Probe]) -> No
         for act in source.step:
             act(arrays)
 
+    for act in source.holds:
+        act(arrays)
     again: Callable[[], None] = step
     for k in range(begin, end):
         if k == begin + 1 and fixed.device.type == "cuda":  # the first step has compiled all

@@ -15,6 +15,7 @@ from bregma.dynamics._cpu_arrays import longest_delay
 from bregma.dynamics._cpu_population import rests_of
 from bregma.dynamics._evaluate import evaluate
 from bregma.dynamics._grammar import names_of
+from bregma.dynamics._hold import FREE, SPIKES
 from bregma.dynamics._network import Spikes
 from bregma.dynamics._plan import Plan
 from bregma.dynamics._plan_parts import PopulationPlan, ProjectionPlan, Statement
@@ -35,7 +36,11 @@ class Fixed(_cpu_arrays.Fixed):
         self.device = device
         super().__init__(plan)
         for j, d in enumerate(plan.drives):
-            self.values[f"d{j}__frames"] = len(d.values) if d.values.ndim == 2 else 1
+            values = self.values[f"d{j}"]
+            self.values[f"d{j}__frames"] = len(values) if np.ndim(values) else 1
+            self.values |= {f"d{j}__first": d.first, f"d{j}__last": d.last}
+        for j, h in enumerate(plan.holds):
+            self.values[f"h{j}__frames"] = len(h.values)
         for i in range(len(plan.populations)):
             if f"p{i}__chance" in self.values:
                 self.values[f"p{i}__frames"] = len(self.values[f"p{i}__chance"])
@@ -44,8 +49,7 @@ class Fixed(_cpu_arrays.Fixed):
     def tensor(self, name: str) -> Tensor:
         """The tensor of an argument."""
         if name not in self._made:
-            array = np.ascontiguousarray(self.values[name])
-            self._made[name] = torch.from_numpy(array).to(self.device)
+            self._made[name] = torch.from_numpy(np.array(self.values[name])).to(self.device)
         return self._made[name]
 
     def _projection(self, j: int, q: ProjectionPlan, plan: Plan) -> None:
@@ -161,20 +165,38 @@ class Run:
         first = np.zeros(longest + self.n_steps + 1, np.int64)
         first[: longest + 1] = np.searchsorted(recent, np.arange(longest + 1))
         if isinstance(p.source, Spikes):
-            steps = self.fixed.values[f"p{i}__planned_steps"] - self.state.step
-            now = (steps >= 0) & (steps < self.n_steps)
-            first[longest:] = len(units) + np.searchsorted(steps[now], np.arange(self.n_steps + 1))
-            units = np.append(units, self.fixed.values[f"p{i}__planned_units"][now])
+            steps, planned = self._planned(i, p)
+            first[longest:] = len(units) + np.searchsorted(steps, np.arange(self.n_steps + 1))
+            units = np.append(units, planned)
         most = max(len(units), room.get(p.name, p.size * (4 + self.n_steps // 100)))
         spikes = np.zeros(most, np.int32)
         spikes[: len(units)] = units
         self.room[p.name] = most
+        if self.plan.holds_spikes(p.name):
+            found[f"p{i}__given"] = np.full(p.size, FREE, np.int8)
         return found | {
             f"p{i}__mask": np.zeros(p.size, np.uint8),
             f"p{i}__counts": np.zeros(p.size, np.int32),
             f"p{i}__first": first,
             f"p{i}__units": spikes,
         }
+
+    def _planned(self, i: int, p: PopulationPlan) -> tuple[Array, Array]:
+        """Steps of this run and units of spikes that are known beforehand."""
+        steps = self.fixed.values[f"p{i}__planned_steps"] - self.state.step
+        now = (steps >= 0) & (steps < self.n_steps)
+        steps, units = steps[now], self.fixed.values[f"p{i}__planned_units"][now]
+        if not self.plan.holds_spikes(p.name):
+            return steps, units
+        fired = np.zeros((self.n_steps, p.size), bool)
+        fired[steps, units] = True
+        for k in range(self.n_steps):
+            for h in self.plan.holds:
+                row = h.row(self.state.step + k)
+                if (h.population, h.variable) == (p.name, SPIKES) and row is not None:
+                    held = row != FREE
+                    fired[k, h.units[held]] = row[held]
+        return fired.nonzero()
 
     def _probe(self, n: int, probe: Probe) -> dict[str, Array]:
         width, order = 0, None

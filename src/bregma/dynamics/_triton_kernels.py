@@ -14,7 +14,9 @@ import triton
 import triton.language as tl
 
 from bregma.dynamics import _random_triton as random
+from bregma.dynamics._hold import FOREVER as LAST_STEP
 
+FOREVER = tl.constexpr(LAST_STEP)
 INF = tl.constexpr(float("inf"))
 NAN = tl.constexpr(float("nan"))
 
@@ -23,7 +25,7 @@ NAN = tl.constexpr(float("nan"))
 @triton.jit
 def collect(mask, counts, first, units, clock, longest, room, n, BLOCK: tl.constexpr,
             BLOCKS: tl.constexpr):  # fmt: skip
-    """Append marked units to the list of spikes, in their order; `counts` has those of each block."""
+    """Append marked units to the list of spikes, in their order; `counts` is that of each block."""
     block = tl.program_id(0)
     here = tl.load(first + tl.load(longest) + tl.load(clock + 1))
     others = tl.arange(0, BLOCKS)
@@ -48,6 +50,39 @@ def fires(mask, counts, chance, frame, frames, key, base, clock, n, BLOCK: tl.co
     fired = (i < n) & (drawn < tl.load(chance + row * n + i, i < n, 0.0))
     tl.store(mask + i, fired.to(tl.uint8), i < n)
     tl.store(counts + tl.program_id(0), tl.sum(fired.to(tl.int32), 0))
+
+
+@no_type_check
+@triton.jit
+def impose(mask, counts, given, n, BLOCK: tl.constexpr):
+    """Spikes of a source, as they are given where they are."""
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    said = tl.load(given + i, i < n, 0)
+    fired = tl.where(said < 0, tl.load(mask + i, i < n, 0), said).to(tl.int32)
+    tl.store(mask + i, fired.to(tl.uint8), i < n)
+    tl.store(counts + tl.program_id(0), tl.sum(fired, 0))
+
+
+@no_type_check
+@triton.jit
+def hold(target, units, values, first, last, frame, frames, clock, n, BLOCK: tl.constexpr):
+    """Set what is held now: variables where the value is a number, spikes where it is 0 or 1."""
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    k, begin, end = tl.load(clock), tl.load(first), tl.load(last)
+    row = tl.minimum(tl.maximum(k - begin, 0) // tl.load(frame), tl.load(frames) - 1)
+    value = tl.load(values + row * n + i, i < n, 0)
+    free = (value < 0) if value.dtype == tl.int8 else (value != value)
+    held = (i < n) & (k >= begin) & (k < end) & (free == 0)
+    tl.store(target + tl.load(units + i, i < n, 0), value, held)
+
+
+@no_type_check
+@triton.jit
+def row_of(k, first, last, frame, frames):
+    """Row of a drive at a step; outside of a window the last one, which is all zeros."""
+    windowed = (first > 0) | (last < FOREVER)
+    row = tl.minimum(tl.maximum(k - first, 0) // frame, frames - tl.where(windowed, 2, 1))
+    return tl.where((k >= first) & (k < last), row, frames - 1)
 
 
 @no_type_check

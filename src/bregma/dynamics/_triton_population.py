@@ -1,8 +1,8 @@
 """Source code of a population for GPUs: one kernel that does all that a unit does in a step.
 
-Names of equations stand as they are; what the engine adds ends with two underscores. All arguments
-of a kernel are pointers, numbers too, so that nothing is compiled again for other numbers: ``n__`` is
-how many elements there are, ``clock`` holds the step and how many were done in this run.
+Names of equations stand as they are; what the engine adds ends with two underscores. Arguments of a
+kernel are pointers, those of numbers too, so that nothing is compiled again for other numbers.
+``n__`` says how many elements there are; ``clock`` holds the step and how many this run has done.
 """
 
 from __future__ import annotations
@@ -69,6 +69,12 @@ def _fired(plan: Plan, i: int, rests: bool, scope: Scope) -> list[str]:
     lines = [f"fired__ = here__ & ({write(step.distance, TRITON)} > 0.0)"]
     if rests:
         lines.append("fired__ = fired__ & (left__ <= 0)")
+    heard = "fired__"
+    if plan.holds_spikes(plan.populations[i].name):
+        lines.append(number(scope, "given__", f"p{i}__given", " + i__"))
+        lines.append("fired__ = fired__ | (here__ & (given__ == 1))")
+        heard = "(fired__ & (given__ != 0))"
+    if rests:
         if step.refractory_while is None:
             lines.append(number(scope, "steps__", f"p{i}__steps"))
             after, stays = "steps__", "tl__.maximum(left__ - 1, 0)"
@@ -82,8 +88,8 @@ def _fired(plan: Plan, i: int, rests: bool, scope: Scope) -> list[str]:
     mask, counts = scope.array("mask__", f"p{i}__mask"), scope.array("counts__", f"p{i}__counts")
     return [
         *lines,
-        f"tl__.store({mask} + i__, fired__.to(tl__.uint8), here__)",
-        f"tl__.store({counts} + tl__.program_id(0), tl__.sum(fired__.to(tl__.int32), 0))",
+        f"tl__.store({mask} + i__, {heard}.to(tl__.uint8), here__)",
+        f"tl__.store({counts} + tl__.program_id(0), tl__.sum({heard}.to(tl__.int32), 0))",
     ]
 
 
@@ -143,10 +149,11 @@ def _fed(plan: Plan, i: int, name: str, scope: Scope) -> list[str]:
     for j, d in enumerate(plan.drives):
         if (d.population, d.variable) == (p.name, name):
             local, at = f"{name}__{len(terms)}__", ""
-            if d.values.ndim:
-                lines.append(number(scope, f"frame__{j}__", f"d{j}__frame"))
-                lines.append(number(scope, f"frames__{j}__", f"d{j}__frames"))
-                at = f" + tl__.minimum(k__ // frame__{j}__, frames__{j}__ - 1) * n__ + i__"
+            if d.values.ndim or not d.always:
+                window = ("first", "last", "frame", "frames")
+                lines += [number(scope, f"{n}__{j}__", f"d{j}__{n}") for n in window]
+                row = f"kernels__.row_of(k__, {', '.join(f'{n}__{j}__' for n in window)})"
+                at = f" + {row}" + (" * n__ + i__" if d.values.ndim else "")
             lines.append(number(scope, local, f"d{j}", at))
             terms.append(local)
     for j, q in enumerate(plan.projections):

@@ -15,7 +15,8 @@ from bregma.dynamics import _triton_population as population
 from bregma.dynamics import _triton_synapse as synapse
 from bregma.dynamics._cpu_part import Part
 from bregma.dynamics._cpu_synapse import argument_of
-from bregma.dynamics._network import Poisson
+from bregma.dynamics._hold import FREE, SPIKES
+from bregma.dynamics._network import Poisson, Spikes
 from bregma.dynamics._plan import Plan
 from bregma.dynamics._plan_parts import Statement
 from bregma.dynamics._state import Probe
@@ -35,7 +36,7 @@ def block_for(n: int, most: int) -> int:
 
 @dataclass(frozen=True)
 class Launch:
-    """A generated kernel with what it is launched with; the room of a population where n is text."""
+    """A generated kernel and its launch; where n is text, it is the room of that population."""
 
     part: Part
     n: int | str
@@ -57,7 +58,12 @@ class Source:
         looks = [self._look(n, probe) for n, probe in enumerate(probes)]
         module = load(self._text, str(plan.dtype), "gpu_network")
         self.step = [self._action(x, module) for x in made]
-        self.step.append(_tick)
+        self.holds = [
+            _hold(j, f"p{self._number(h.population)}_{h.variable}", len(h.units))
+            for j, h in enumerate(plan.holds)
+            if h.variable != SPIKES
+        ]
+        self.step += [_tick, *self.holds]
         self.looks = [[self._action(x, module) for x in look] for look in looks]
 
     @property
@@ -107,13 +113,27 @@ class Source:
                     found += self._elements(part, size)
         return found
 
+    def _number(self, name: str) -> int:
+        return [p.name for p in self.plan.populations].index(name)
+
+    def _given(self, i: int, name: str) -> list[Launch | Action]:
+        """Who is to spike, and who is not."""
+        found: list[Launch | Action] = [_fill(f"p{i}__given", FREE)]
+        for j, h in enumerate(self.plan.holds):
+            if (h.population, h.variable) == (name, SPIKES):
+                found.append(_hold(j, f"p{i}__given", len(h.units)))
+        return found
+
     def _populations(self) -> list[Launch | Action]:
         found: list[Launch | Action] = []
         for i, p in enumerate(self.plan.populations):
+            holds = self.plan.holds_spikes(p.name) and not isinstance(p.source, Spikes)
+            found += self._given(i, p.name) if holds else []
             if p.step is not None:
                 found += self._elements(self._known(population.advance_part(self.plan, i)), p.size)
             elif isinstance(p.source, Poisson):
                 found.append(_fires(i, p.size))
+                found += [_impose(i, p.size)] if holds else []
             else:
                 continue  # the list of given spikes is written beforehand
             if p.spikes:
@@ -151,7 +171,7 @@ class Source:
         found: list[Launch | Action] = []
         if unknown:
             bounds = dict.fromkeys(synapse.bound_of(self.plan, j, side, group[i]) for i in unknown)
-            found += [_forget(name) for name in bounds]
+            found += [_fill(name, 0, 1) for name in bounds]  # look anew for the largest terms
             part = self._known(synapse.rows_part(self.plan, j, group, side, unknown))
             found.append(Launch(part, source.name, grid, block))
         part = self._known(synapse.rows_part(self.plan, j, group, side))
@@ -200,6 +220,28 @@ def _fires(i: int, size: int) -> Action:
     return act
 
 
+def _impose(i: int, size: int) -> Action:
+    block = block_for(size, MOST_UNITS)
+
+    def act(run: Run) -> None:
+        tensors = [run.tensor(f"p{i}__{n}") for n in ("mask", "counts", "given")]
+        kernels.impose[(-(-size // block),)](*tensors, size, BLOCK=block)
+
+    return act
+
+
+def _hold(j: int, target: str, n_units: int) -> Action:
+    """Set what is held, at the units that it is held in."""
+    block = block_for(n_units, MOST_UNITS)
+    names = ("units", "values", "first", "last", "frame", "frames")
+
+    def act(run: Run) -> None:
+        tensors = [run.tensor(target), *(run.tensor(f"h{j}__{n}") for n in names)]
+        kernels.hold[(-(-n_units // block),)](*tensors, run.tensor("clock"), n_units, BLOCK=block)
+
+    return act
+
+
 def _collect(i: int, name: str, size: int) -> Action:
     block = block_for(size, MOST_UNITS)
     n_blocks = -(-size // block)
@@ -223,9 +265,13 @@ def _settle(names: Sequence[str], size: int) -> Action:
     return act
 
 
-def _forget(bound: str) -> Action:
-    """Begin to look for the largest term."""
-    return lambda run: run.tensor(bound)[:1].zero_() and None
+def _fill(name: str, value: int, first: int | None = None) -> Action:
+    """Fill a tensor, or its first elements."""
+
+    def act(run: Run) -> None:
+        run.tensor(name)[:first].fill_(value)
+
+    return act
 
 
 def _tick(run: Run) -> None:

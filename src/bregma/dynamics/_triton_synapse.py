@@ -1,7 +1,7 @@
 """Source code of a projection for GPUs: its variables in time, sums over its synapses, and events.
 
-Synapses lie by delay, then by presynaptic unit: ``indptr`` has a row for each delay that there is. A
-program of the grid takes one spike after the other and goes along its row of synapses, block by
+Synapses lie by delay, then by presynaptic unit: ``indptr`` has a row for each delay that there is.
+A program of the grid takes one spike after the other and goes along its row of synapses, block by
 block. Statements that follow each other share a kernel where none reads what another adds to.
 """
 
@@ -112,13 +112,8 @@ def units_part(plan: Plan, j: int, group: Sequence[Statement], side: str) -> Par
         *_load(plan, j, _names(plan, j, names_of([s.value for s in group])), scope),
         *_statements(plan, j, group, side, scope),
     ]
-    first = "begin__ + tl__.program_id(0) * BLOCK__"
-    step = "tl__.num_programs(0) * BLOCK__"
-    body = [
-        *_spikes(plan, j, side, scope),
-        *loop(f"for b__ in range({first}, stop__, {step}):", lines),
-    ]
-    return scope.part(body)
+    each = "range(begin__ + tl__.program_id(0) * BLOCK__, stop__, tl__.num_programs(0) * BLOCK__)"
+    return scope.part([*_spikes(plan, j, side, scope), *loop(f"for b__ in {each}:", lines)])
 
 
 def rows_part(
@@ -135,9 +130,10 @@ def rows_part(
     far = [n for n in names if n not in near]
     index = far + [s.target for s in adds(group)]
     if side == "pre":
+        indptr = scope.array("indptr__", f"q{j}__indptr")
         row = [
             number(scope, "rows__", f"q{j}__rows"),
-            f"row__ = {scope.array('indptr__', f'q{j}__indptr')} + tl__.program_id(1) * rows__ + pre__",
+            f"row__ = {indptr} + tl__.program_id(1) * rows__ + pre__",
         ]
         place = ["s__ = r__", *_ends(j, index, ("", "targets"), scope, "s__")]
     else:
