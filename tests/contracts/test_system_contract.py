@@ -16,11 +16,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from bregma.dynamics import (
+    AllToAll,
+    Drive,
+    FixedProbability,
+    Network,
+    Neuron,
+    Poisson,
+    Population,
+    Projection,
+    Synapse,
+)
 from bregma.errors import CannotPerturb, PerturbationConflict, UnknownName
 from bregma.recording import Recording, Stimuli
 from bregma.system import (
     Ablate,
     Add,
+    CircuitSystem,
     Clamp,
     Noise,
     Patch,
@@ -89,6 +101,29 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, 3))
 
 
+def circuit() -> CircuitSystem:
+    """Noise that a stimulus shapes drives cells that excite and inhibit each other."""
+    cell = Neuron(
+        "dv/dt = (I - v)/tau : 1 (unless refractory)", spike="v > 1", reset="v = 0",
+        refractory="1 ms", params={"tau": "10 ms"}, init={"v": "rand"},
+    )  # fmt: skip
+    kick = Synapse(on_pre="v += w", params={"w": "0.4*rand"})
+    brake = Synapse(on_pre="v += w", params={"w": -0.3})
+    network = Network(
+        {"P": Population(Poisson(0), 6), "E": Population(cell, 5), "I": Population(cell, 3)},
+        [
+            Projection("P", "E", kick, AllToAll(), delay="1 ms"),
+            Projection("E", "I", kick, FixedProbability(0.6), delay="1*ms + 1*ms*rand"),
+            Projection("I", "E", brake, AllToAll()),
+        ],
+        [Drive("E", "I", 0.9), Drive("I", "I", 0.95)],
+    )
+    return CircuitSystem(
+        network, {"P": lambda x: 60 * np.abs(x)}, 0.04, seed=3, window=(0.01, 0.04), dt=1e-3,
+        engine="reference",
+    )  # fmt: skip
+
+
 KINDS: dict[str, Callable[[], tuple[System, Stimuli]]] = {
     "convolutional": lambda: (TorchSystem(seeded(conv), example=IMAGES), IMAGES),
     "arrays": lambda: (TorchSystem(seeded(mlp), example=ARRAYS), ARRAYS),
@@ -113,6 +148,7 @@ KINDS: dict[str, Callable[[], tuple[System, Stimuli]]] = {
     "pixels": lambda: (load("pixels"), IMAGES),
     "v1": lambda: (load("v1@normalised"), IMAGES),
     "cnn": lambda: (load("cnn@relu3,readout", untrained=True), IMAGES),
+    "circuit": lambda: (circuit(), ARRAYS),
     "recorded": lambda: (
         RecordedSystem(TorchSystem(seeded(mlp)).record(ARRAYS)),
         ARRAYS,

@@ -94,9 +94,13 @@ def test_patch_refuses_what_it_cannot_replay():
         SYSTEM.perturb(Patch("0", BEFORE.select(layer="2"))).record(X)
     with pytest.raises(InvalidArgument, match="average_repeats"):
         Patch("0", BEFORE.assign(stimulus=["a"] * 6))
-    timed = Recording.from_array(np.zeros((2, 2, 1)), time=[0.0, 1.0])
+    timed = BEFORE.select(unit=["0/c1"])
+    timed = Recording.from_array(
+        np.stack([timed.values] * 2, 1), time=[0.0, 1.0], unit=timed.units,
+        presentation=timed.presentations,
+    )  # fmt: skip
     with pytest.raises(InvalidArgument, match="over time"):
-        Patch("0", timed)
+        SYSTEM.perturb(Patch("0", timed)).record(X)
 
 
 def test_noise_has_the_planted_spread_and_no_mean():

@@ -30,6 +30,8 @@ from ._perturb import replay as replay
 from ._perturb import scale as scale
 from ._perturb import silence as silence
 from ._perturb import stimulate as stimulate
+from ._shuffle import rewire as rewire
+from ._shuffle import shuffle_weights as shuffle_weights
 from ._simulate import Simulation as Simulation
 from ._simulate import simulate as simulate
 from ._simulate_many import simulate_many as simulate_many

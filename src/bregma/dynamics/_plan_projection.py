@@ -22,10 +22,13 @@ from bregma.dynamics._neuron import Neuron
 from bregma.dynamics._plan_parts import Array, ProjectionPlan, Statement, sized
 from bregma.dynamics._plan_severed import scaled, without
 from bregma.dynamics._severed import Severed
+from bregma.dynamics._shuffle import Rewired, Shuffled
 from bregma.dynamics._step import Constants, Hoist, Program
 from bregma.dynamics._synapse import Synapse
 from bregma.errors import InvalidArgument
 from bregma.run import derive
+
+GIVEN = (FromMatrix, FromTable, Rewired, Shuffled)  # rules with numbers of their synapses
 
 
 def projection_plan(
@@ -38,7 +41,7 @@ def projection_plan(
     names = _Names(p, pre.neuron, post.neuron)
     p.synapse.check_units(names.dimensions)
 
-    given = p.rule.values(0, pre.size) if isinstance(p.rule, FromMatrix | FromTable) else {}
+    given = p.rule.values(0, pre.size) if isinstance(p.rule, GIVEN) else {}
 
     def drawn(value: Any, what: str) -> Array:
         """One number, or one for each synapse."""

@@ -1,5 +1,7 @@
+from ._circuit import CircuitSystem as CircuitSystem
 from ._layout import Layout as Layout
 from ._load import load as load
+from ._nulls import rewired as rewired
 from ._nulls import shuffled as shuffled
 from ._nulls import untrained as untrained
 from ._perturbations import Ablate as Ablate

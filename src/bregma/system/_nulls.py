@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from bregma.dynamics import Network, rewire, shuffle_weights
 from bregma.errors import CannotPerturb, InvalidArgument
 from bregma.run import derive
+from bregma.system._circuit import CircuitSystem
 from bregma.system._quiet import bare, private_randomness
 from bregma.system._torch import TorchSystem
 
-S = TypeVar("S")  # TorchSystem or torch.nn.Module
+S = TypeVar("S")  # TorchSystem, torch.nn.Module, CircuitSystem or Network
 
 
 def untrained(system: S, *, seeds: int | Iterable[int]) -> list[S]:
@@ -58,11 +60,13 @@ def untrained(system: S, *, seeds: int | Iterable[int]) -> list[S]:
 def shuffled(system: S, *, seeds: int | Iterable[int], what: str = "weights") -> list[S]:
     """Twins whose weights are permuted within each tensor: the same numbers at other places.
 
-    Buffers, such as the running statistics of norm layers, stay as they were learned.
+    Buffers, such as the running statistics of norm layers, stay as they were learned. In a circuit
+    these are the weights of a matrix or table of connections, permuted within each projection, and
+    numbers that were given for each synapse.
 
     Parameters
     ----------
-    system : TorchSystem or torch.nn.Module
+    system : TorchSystem, torch.nn.Module, CircuitSystem or Network
         The network; it stays as it is.
     seeds : int or iterable of int
         One twin for each seed.
@@ -71,7 +75,7 @@ def shuffled(system: S, *, seeds: int | Iterable[int], what: str = "weights") ->
 
     Returns
     -------
-    list of TorchSystem or of torch.nn.Module
+    list
         The twins, of the same kind as what was given.
 
     Raises
@@ -81,6 +85,8 @@ def shuffled(system: S, *, seeds: int | Iterable[int], what: str = "weights") ->
     """
     if what not in ("weights", "parameters"):
         raise InvalidArgument(f"what={what!r} is neither 'weights' nor 'parameters'")
+    if isinstance(system, CircuitSystem | Network):
+        return [_circuit_twin(system, shuffle_weights, s, "shuffled weights") for s in _all(seeds)]
 
     def permute(module: nn.Module, seed: int) -> str:
         for name, tensor in module.named_parameters():
@@ -92,6 +98,47 @@ def shuffled(system: S, *, seeds: int | Iterable[int], what: str = "weights") ->
         return ""
 
     return [_twin(system, permute, seed, f"shuffled {what}") for seed in _all(seeds)]
+
+
+def rewired(system: S, *, seeds: int | Iterable[int]) -> list[S]:
+    """Twins of a circuit with other pairs of units connected, as many for each unit as before.
+
+    Parameters
+    ----------
+    system : CircuitSystem or Network
+        The circuit; it stays as it is.
+    seeds : int or iterable of int
+        One twin for each seed.
+
+    Returns
+    -------
+    list
+        The twins, of the same kind as what was given.
+
+    Raises
+    ------
+    CannotPerturb
+        It is no circuit, or has no connections.
+    """
+    if not isinstance(system, CircuitSystem | Network):
+        raise CannotPerturb(
+            f"a circuit can be rewired; {type(system).__name__} has no synapses: shuffle its "
+            "weights instead (shuffled)"
+        )
+    return [_circuit_twin(system, rewire, seed, "rewired") for seed in _all(seeds)]
+
+
+def _circuit_twin(system: Any, change: Any, seed: int, how: str) -> Any:
+    network = system if isinstance(system, Network) else system.network
+    if not network.projections:
+        raise CannotPerturb(f"{network} has no connections: its twins would be itself")
+    try:
+        twin = change(network, seed=seed)
+    except InvalidArgument as error:
+        raise CannotPerturb(str(error)) from error
+    if isinstance(system, Network):
+        return twin
+    return system.with_network(twin, f"{system.name} ({how}, seed {seed})")
 
 
 def _all(seeds: int | Iterable[int]) -> list[int]:

@@ -16,8 +16,9 @@ from bregma.run import spawn
 from bregma.system._layout import Layout
 
 Units = Mapping[str, Any] | Sequence[str] | None
-# Labels of the stimuli of a batch -> values, (stimulus, selected unit) or (1, selected unit).
-Activity = Callable[[Any], Float[np.ndarray, "#stimulus selected"]]
+# Labels of the stimuli of a batch -> values, (stimulus, selected unit) or (1, selected unit), with
+# a time in between where the system is over time.
+Activity = Callable[[Any], Float[np.ndarray, "#stimulus *time selected"]]
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,14 @@ class Target:
         The selected units.
     mean : callable
         Gives the mean activity of the whole layer, unperturbed, over all stimuli of the run.
+    over_time : bool
+        Whether activity over time can be replayed there.
     """
 
     layout: Layout
     index: Int[np.ndarray, " selected"]
     mean: Callable[[], Float[np.ndarray, " unit"]]
+    over_time: bool = False
 
     def spread(self, values: Any, what: str) -> Float[np.ndarray, " selected"]:
         """One number for each selected unit, from one number, one per unit, or one per channel.
@@ -295,8 +299,6 @@ class Patch(Perturbation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.recording.has_time:
-            raise InvalidArgument(f"{self}: the recording is over time; average or choose a time")
         stimuli = self.recording.stimuli
         if len(np.unique(stimuli)) < len(stimuli):
             raise InvalidArgument(
@@ -327,10 +329,12 @@ class Patch(Perturbation):
 
     def bind(self, target: Target) -> Activity:
         """Look the recorded activity up."""
+        if self.recording.has_time and not target.over_time:
+            raise InvalidArgument(f"{self}: the recording is over time; average or choose a time")
         row = {stimulus: i for i, stimulus in enumerate(self.recording.stimuli.tolist())}
         columns = self._columns(target.layout)[target.index]
 
-        def replay(stimuli: Any) -> Float[np.ndarray, "#stimulus selected"]:
+        def replay(stimuli: Any) -> Float[np.ndarray, "#stimulus *time selected"]:
             rows = np.array([row[stimulus] for stimulus in stimuli.tolist()])
             part = self.recording.data.isel(presentation=rows, unit=columns)
             return np.asarray(part.values, dtype=np.float64)
