@@ -39,9 +39,9 @@ def test_action_potential_of_hodgkin_and_huxley():
     crossings = np.flatnonzero((exact.y[0][:-1] <= 0) & (exact.y[0][1:] > 0))
     np.testing.assert_allclose(found, 1e3 * r.t[crossings + 1], atol=0.15)
     for name, other in zip(("m", "h", "n"), exact.y[1:], strict=True):
-        early = slice(0, 150)  # before the upstroke, where a shift in time is no large error
+        early = slice(0, 100)  # before the upstroke, where a shift in time is no large error
         np.testing.assert_allclose(r[name][early, 0], other[early], atol=2e-3)
-    np.testing.assert_allclose(v[:150], exact.y[0][:150], atol=0.1)
+    np.testing.assert_allclose(v[:100], exact.y[0][:100], atol=0.1)
 
 
 def test_hodgkin_and_huxley_converge_to_the_solution():

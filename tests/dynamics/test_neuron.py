@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -159,3 +161,14 @@ def test_neurons_travel_between_processes():
     again = pickle.loads(pickle.dumps(n))
     assert again.rates == n.rates
     assert step_of(again, ["I"]).advance == step_of(n, ["I"]).advance
+
+
+def test_a_neuron_needs_neither_torch_nor_numba_nor_pint():
+    code = (
+        "import sys\nfrom bregma.dynamics import Neuron, models\n"
+        "models.adex('tonic').rates\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "bregma.dynamics._neuron" in done.stdout.split()
+    assert not {"torch", "numba", "pint", "scipy", "xarray"} & set(done.stdout.split())
