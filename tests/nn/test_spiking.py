@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -142,6 +145,21 @@ def test_nothing_is_kept_between_calls():
     assert torch.equal(layer(x)[0], layer(x)[0])
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_has_threads_of_its_own():
+    """Loaders of data fork; the pool of the parent is of no use to them."""
+    code = (
+        "import os, torch\nfrom bregma.dynamics import Neuron\nfrom bregma.nn import Spiking\n"
+        "torch.set_num_threads(2)\n"
+        "layer = Spiking(Neuron('dv/dt = I - v', spike='v > 1', reset='v = 0'), 600)\n"
+        "x = torch.full((9, 2, 600), 1.5)\nwanted = layer(x)[0].sum().item()\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n    os._exit(0 if layer(x)[0].sum().item() == wanted else 1)\n"
+        "assert os.waitpid(pid, 0)[1] == 0"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -177,6 +195,8 @@ def test_bad_input_is_named():
     x[3, 1, 2] = math.nan
     with pytest.raises(InvalidArgument, match=r"'I' is nan at step 3 in unit 2 of batch element 1"):
         layer(x)
+    with pytest.raises(UnstableSimulation, match="dt = 30 ms is too long for 'v'"):
+        Spiking(Neuron("dv/dt = (I - v)/tau", method="euler", params={"tau": 0.01}), 1, dt="30 ms")
     wild = Spiking(Neuron("dv/dt = v**2 + I"), 1)
     with pytest.raises(UnstableSimulation, match="'v' became inf at step"):
         wild(torch.ones(200, 1, 1))

@@ -7,7 +7,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-TILE = 256  # rows whose events are sorted by column for the way back
+TILE = 512  # rows whose events are sorted by column for the way back
 
 
 @no_type_check
@@ -58,7 +58,15 @@ def add_rows(total, table, block, rows):
         for u in range(total.size):
             t = ((total[u] + a[u]) + (b[u] + c[u])) + (d[u] + f[u])
             total[u] = (t + (g[u] + h[u])) + i[u]
-    for e in range(eights, n):
+    fours = n - n % 4
+    for e in range(eights, fours, 4):
+        a, b, c, d = (
+            table[rows[e], block], table[rows[e + 1], block],
+            table[rows[e + 2], block], table[rows[e + 3], block],
+        )  # fmt: skip
+        for u in range(total.size):
+            total[u] = ((total[u] + a[u]) + (b[u] + c[u])) + d[u]
+    for e in range(fours, n):
         a = table[rows[e], block]
         for u in range(total.size):
             total[u] += a[u]

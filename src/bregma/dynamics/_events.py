@@ -1,8 +1,8 @@
 """Products with arrays of spikes that skip the zeros.
 
-Rows of a table are added up where there are spikes. Columns go in blocks whose table stays in the
-second cache of a core; a block belongs to one thread at a time, so that nothing is summed over
-threads and the results have the same bits on any number of them.
+Rows of a table are added up where there are spikes. Columns go in blocks; a block belongs to one
+thread at a time, so that nothing is summed over threads and the results have the same bits on any
+number of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bregma.dynamics._scan import in_threads
 from bregma.dynamics._workspace import workspace
 from bregma.errors import InvalidArgument
 
-COLUMNS = 256  # of 700 rows: two thirds of a megabyte
+COLUMNS = 512  # at most; fewer where there are more threads than such blocks
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def weight_gradient(events: Events, grad_y: Tensor) -> Tensor:
 
 
 def _n_blocks(n_columns: int) -> int:
-    """Number of equal blocks of at most COLUMNS columns; one where there are no such."""
-    fewest = -(-n_columns // COLUMNS)
+    """Number of equal blocks of columns, at least one for each thread; one where none are equal."""
+    fewest = max(-(-n_columns // COLUMNS), min(torch.get_num_threads(), n_columns // 64))
     return next((n for n in range(fewest, 4 * fewest) if n_columns % n == 0), 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -307,6 +308,10 @@ class Run:
 @lru_cache(maxsize=1)
 def _pool(n_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_threads, thread_name_prefix="bregma-scan")
+
+
+if hasattr(os, "register_at_fork"):  # threads do not follow a process into its children
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def in_threads(function: Callable[..., None], blocks: Sequence[tuple[int, ...]]) -> None:

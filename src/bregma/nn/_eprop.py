@@ -114,11 +114,13 @@ class EProp:
         Raises
         ------
         InvalidArgument
-            An input of another shape.
+            An input of another shape or on another device, or a loss that is no number.
         """
         layer, program = self.layer, self.layer.program
         current = self.inputs(x)
         layer._check(current)
+        if current.device.type != "cpu":
+            raise InvalidArgument(f"e-prop runs on the CPU, not on {current.device}")
         batch = x.shape[1]
         state = layer.initial_state(batch, like=current)
         given = layer._inputs(current, state, None)

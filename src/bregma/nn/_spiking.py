@@ -16,6 +16,7 @@ from bregma.dynamics._initial import initial_values
 from bregma.dynamics._integrate import noise_of
 from bregma.dynamics._scan import ScanSettings, scan
 from bregma.dynamics._scan_program import ScanProgram
+from bregma.dynamics._stability import stability
 from bregma.dynamics._step import step_of
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.run import derive
@@ -59,6 +60,8 @@ class Spiking(nn.Module):
         A name that the equations do not have.
     InvalidArgument
         A size, step or parameter that does not fit.
+    UnstableSimulation
+        A step that is too long for the equations and their method.
 
     References
     ----------
@@ -111,6 +114,7 @@ class Spiking(nn.Module):
         self.learnable = tuple(learnable)
         self._fixed = {n: self._value(n) for n in neuron.values if n not in learnable}
         self._prepared: dict[torch.dtype, dict[str, Tensor]] = {}
+        stability(neuron, initial_values(neuron, size, 0), self.dt, fed=[input])
 
     def _value(self, name: str) -> Tensor:
         value = torch.as_tensor(self.neuron.values[name], dtype=torch.float64)
