@@ -18,7 +18,6 @@ from bregma.dynamics._hold import FOREVER as LAST_STEP
 
 FOREVER = tl.constexpr(LAST_STEP)
 INF = tl.constexpr(float("inf"))
-NAN = tl.constexpr(float("nan"))
 
 
 @no_type_check
@@ -116,7 +115,7 @@ def whole(values, up):
 def add_far(sums, target, index, values, up, here):
     """Add each value to its own unit; one that is not finite makes the unit's variable NaN."""
     finite = tl.abs(values) < INF
-    tl.store(target + index, values * 0.0 + NAN, here & (finite == 0))
+    tl.store(target + index, values * 0.0 + (INF - INF), here & (finite == 0))
     safe = tl.where(finite, values, 0.0)
     tl.atomic_add(sums + index, whole(safe, up), here & finite)
 
@@ -126,7 +125,7 @@ def add_far(sums, target, index, values, up, here):
 def add_near(sums, target, index, values, up, here):
     """Add all values to one unit."""
     finite = tl.abs(values) < INF
-    tl.store(target + index, NAN, tl.max((here & (finite == 0)).to(tl.int32), 0) > 0)
+    tl.store(target + index, INF - INF, tl.max((here & (finite == 0)).to(tl.int32), 0) > 0)
     safe = tl.where(here & finite, values, 0.0)
     tl.atomic_add(sums + index, tl.sum(whole(safe, up), 0))
 
