@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
-from bregma.recording import SpikeTrains
+from bregma.recording import SpikeTrains, read, save_spikes
 from bregma.recording import _spike_kernels as kernels
 
 
@@ -290,10 +290,34 @@ def test_restrict(spikes):
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".nc"])
-def test_formats_that_hold_no_spikes(spikes, tmp_path, suffix):
-    with pytest.raises(InvalidArgument, match="not SpikeTrains; spikes are written to .nwb"):
-        spikes.save(tmp_path / f"a{suffix}")
-    assert not list(tmp_path.iterdir())
+def test_spikes_are_read_back_exactly(spikes, tmp_path, suffix):
+    silent = SpikeTrains.from_dict({"a": [], "b": []}, support=[(0, 1), (2, 3)])
+    for trains in (spikes, silent):
+        back = read(trains.save(tmp_path / f"a{suffix}"))
+        assert isinstance(back, SpikeTrains)
+        assert back.identical(trains)
+        assert back.unit_index.dtype == trains.unit_index.dtype
+
+
+def test_spikes_that_need_not_fit_into_memory(spikes, tmp_path):
+    da = pytest.importorskip("dask.array", reason="needs the extra 'scale'")
+    times, units = (da.from_array(x, chunks=7) for x in (spikes.times, spikes.unit_index))
+    path = save_spikes(
+        tmp_path / "a.zarr", times, units, units=spikes.units, support=spikes.support
+    )
+    assert read(path).identical(spikes)
+
+
+def test_a_folder_of_stores_has_a_key_for_each(spikes, tmp_path):
+    folder = tmp_path / "run.zarr"
+    spikes.save(folder / "E.zarr")
+    spikes.bin(1.0).save(folder / "E-%3EI.w.zarr")
+    assert read(folder, "E").identical(spikes)
+    assert read(f"{folder}::E->I.w").identical(spikes.bin(1.0))
+    with pytest.raises(InvalidArgument, match="name one of 'E->I.w', 'E' with key="):
+        read(folder)
+    with pytest.raises(UnknownName, match="nearest"):
+        read(folder, "F")
 
 
 def test_silence_is_possible():

@@ -459,7 +459,7 @@ class SpikeTrains:
         Parameters
         ----------
         path : str or Path
-            Ending in ``.nwb``; replaced in one step if it exists.
+            Ending in ``.nwb``, ``.zarr`` or ``.nc``; replaced in one step if it exists.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Write recordings and dissimilarities to Zarr or NetCDF and read them back exactly."""
+"""Write recordings, dissimilarities and spikes to Zarr or NetCDF and read them back exactly."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import xarray as xr
@@ -18,8 +19,10 @@ from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
 from bregma.recording._dissimilarity import Dissimilarity
 from bregma.recording._limits import Budget
 from bregma.recording._recording import Recording
+from bregma.recording._spikes import SpikeTrains
 from bregma.recording._store_codec import decoded, encoded, table_decoded, table_encoded
 from bregma.recording._store_files import Store, Variable, opened
+from bregma.recording._store_spikes import pack_spikes, unpack_spikes
 
 SUFFIXES = (".zarr", ".nc")
 FORMAT = 1
@@ -38,11 +41,18 @@ def write(what: Any, path: Path) -> None:
         header, variables = _pack_recording(what)
     elif isinstance(what, Dissimilarity):
         header, variables = _pack_dissimilarity(what)
+    elif isinstance(what, SpikeTrains):
+        header, variables = pack_spikes(what.times, what.unit_index, what.units, what.support)
     else:
         raise InvalidArgument(
-            f"{path.name}: Zarr and NetCDF hold recordings and dissimilarities, not "
-            f"{type(what).__name__}; spikes are written to .nwb"
+            f"{path.name}: Zarr and NetCDF hold recordings, dissimilarities and spike trains, not "
+            f"{type(what).__name__}"
         )
+    write_packed(header, variables, path)
+
+
+def write_packed(header: dict[str, Any], variables: dict[str, Any], path: Path) -> None:
+    """Write a header and variables, all of them or nothing."""
     text = np.array(json.dumps(header), dtype=object)
     dataset = xr.Dataset({**variables, _HEADER: ((), text)}, attrs={"bregma_format": FORMAT})
     if path.name.lower().endswith(".zarr"):
@@ -65,12 +75,19 @@ def read(
     *,
     lazy: bool | None = None,
     max_bytes: int | None = None,
-) -> Recording | Dissimilarity:
+) -> Recording | Dissimilarity | SpikeTrains:
     """Read what `write` wrote, or an array of another program that has our dimensions.
 
-    `lazy` leaves the values in the file, backed by Dask; by default those of 64 MiB and more
+    A folder of stores, as a simulation writes it, has one key for each of them. `lazy` leaves the values in the file, backed by Dask; by default those of 64 MiB and more
     where Dask is installed. `max_bytes` is the most that may be loaded.
     """
+    stores = {unquote(x.name.removesuffix(".zarr")): x for x in sorted(path.glob("*.zarr"))}
+    if stores:
+        if key is None:
+            raise InvalidArgument(f"name one of {', '.join(map(repr, stores))} with key=")
+        if key not in stores:
+            raise UnknownName.of("key", key, stores)
+        return read(stores[key], lazy=lazy, max_bytes=max_bytes)
     with opened(path) as store:
         shelf = _Loader(store, lazy, Budget(max_bytes))
         if "bregma_format" not in store.attrs:
@@ -85,6 +102,8 @@ def read(
         header = json.loads(str(shelf.array(_HEADER)))
         if header["kind"] == "Dissimilarity":
             return _unpack_dissimilarity(shelf, header)
+        if header["kind"] == "SpikeTrains":
+            return unpack_spikes(shelf, header)
         return _unpack_recording(shelf, header)
 
 
