@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -241,6 +243,15 @@ def test_condition_of_refractoriness_gives_one_spike_per_crossing():
     )
     found = run(Network({"A": Population(wave, 1)}), "100 ms")
     assert found.spikes["A"].n_spikes == 10
+
+
+def test_a_time_step_that_is_too_long_is_refused_before_the_run():
+    fast = LEAK.with_params(tau="0.02 ms")
+    run(Network({"A": Population(fast, 2)}), "1 ms")  # exact steps are stable
+    with pytest.raises(
+        UnstableSimulation, match=r"population 'A': dt = 0.1 ms is too long for 'v'"
+    ):
+        run(Network({"A": Population(replace(fast, method="euler"), 2)}), "1 ms")
 
 
 def test_nan_stops_the_run_and_is_named():

@@ -21,8 +21,9 @@ from bregma.dynamics._plan_parts import ProjectionPlan as ProjectionPlan
 from bregma.dynamics._plan_parts import Statement as Statement
 from bregma.dynamics._plan_parts import sized
 from bregma.dynamics._plan_projection import projection_plan
+from bregma.dynamics._stability import stability
 from bregma.dynamics._step import step_of
-from bregma.errors import InvalidArgument
+from bregma.errors import InvalidArgument, UnstableSimulation
 from bregma.run import derive
 
 
@@ -90,6 +91,11 @@ def _population(
     step = step_of(p.neuron, network.fed(name), joined)
     constants = {n: v.numpy().astype(dtype) for n, v in prepare(step.constants, values, dt).items()}
     initial = initial_values(p.neuron, p.size, derive(seed, "initial", name))
+    try:
+        fed = network.fed(name) | set(joined.currents)
+        stability(p.neuron, initial, dt, fed=fed - set(p.neuron.inputs))
+    except UnstableSimulation as error:
+        raise UnstableSimulation(f"population {name!r}: {error}") from None
     initial |= {n: np.full(p.size, first) for n, first in joined.initial.items()}
     return PopulationPlan(
         name=name,
