@@ -22,7 +22,6 @@ from torch import Tensor
 
 from bregma.dynamics._adjoint import adjoint_of
 from bregma.dynamics._evaluate import evaluate
-from bregma.dynamics._scan import in_threads
 from bregma.dynamics._scan_program import (
     BAR_OF_SPIKE,
     ScanProgram,
@@ -30,6 +29,7 @@ from bregma.dynamics._scan_program import (
     needed,
     out_of,
 )
+from bregma.dynamics._threads import in_threads
 
 
 class StepJacobian:

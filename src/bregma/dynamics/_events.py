@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bregma.dynamics import _event_kernels as kernels
 from bregma.dynamics._event_kernels import TILE
-from bregma.dynamics._scan import in_threads
+from bregma.dynamics._threads import in_threads
 from bregma.dynamics._workspace import workspace
 from bregma.errors import InvalidArgument
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bregma.dynamics._events import events_of, weight_gradient
-from bregma.dynamics._scan import Run, ScanSettings, in_threads
+from bregma.dynamics._scan import Run, ScanSettings
 from bregma.dynamics._scan_source import forward_kernel, reverse_kernel
+from bregma.dynamics._threads import in_threads
 from bregma.dynamics._workspace import workspace
 
 

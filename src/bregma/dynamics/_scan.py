@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,10 +15,10 @@ from torch.autograd.function import once_differentiable
 from bregma._extras import require
 from bregma.dynamics._scan_program import ScanProgram
 from bregma.dynamics._scan_source import forward_kernel, reverse_kernel
+from bregma.dynamics._threads import in_blocks
 from bregma.dynamics._workspace import workspace
 from bregma.errors import InvalidArgument, UnstableSimulation
 
-WIDTH = 8192
 Tensors = Mapping[str, Tensor]
 
 
@@ -303,36 +300,3 @@ class Run:
             f"{name!r} became {kept[name][at, row, unit].item()} {where}: take a shorter "
             "dt, smaller weights, or equations that cannot run away"
         )
-
-
-@lru_cache(maxsize=1)
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n_threads, thread_name_prefix="bregma-scan")
-
-
-if hasattr(os, "register_at_fork"):  # threads do not follow a process into its children
-    os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-def in_threads(function: Callable[..., None], blocks: Sequence[tuple[int, ...]]) -> None:
-    """Call a function that releases the GIL for each block, on torch's number of threads."""
-    n_threads = min(torch.get_num_threads(), len(blocks))
-    if n_threads <= 1:
-        for block in blocks:
-            function(*block)
-    else:
-        list(_pool(torch.get_num_threads()).map(lambda block: function(*block), blocks))
-
-
-def in_blocks(function: Callable[[int, int, int, int], None], n_rows: int, n_units: int) -> None:
-    """Call a function for blocks (first row, last row, first unit, last unit) that cover all."""
-    width = max(256, min(WIDTH, -(-n_rows * n_units // torch.get_num_threads())))
-    rows, units = max(1, width // n_units), min(width, n_units)
-    in_threads(
-        function,
-        [
-            (b, min(b + rows, n_rows), u, min(u + units, n_units))
-            for b in range(0, n_rows, rows)
-            for u in range(0, n_units, units)
-        ],
-    )
