@@ -62,10 +62,10 @@ def test_membrane_relaxes_as_its_solution():
 @pytest.mark.parametrize("current", [1.05, 1.5, 3.0])
 def test_rate_of_a_neuron_is_that_of_its_f_i_curve(current):
     n = Network({"A": Population(LIF, 1)}, drives=[Drive("A", "I", current)])
-    spikes = run(n, 1.0).spikes["A"].times
+    spikes = run(n, 0.4).spikes["A"].times
     period = 0.002 + 0.02 * np.log(current / (current - 1))
     intervals = np.diff(spikes)
-    assert len(intervals) > 5
+    assert len(intervals) > 3
     assert np.ptp(intervals) < 1e-9  # nothing is random
     assert 0 <= intervals[0] - period <= 1.01 * DT  # the threshold is seen at the end of a step
 
@@ -209,13 +209,13 @@ def test_frames_of_a_drive_last_as_long_as_they_say():
 
 def test_poisson_units_and_drives_have_their_rates():
     n = Network(
-        {"P": Population(Poisson([20.0] * 200 + [80.0] * 200), 400), "A": Population(LEAK, 400)},
+        {"P": Population(Poisson([20.0] * 400 + [80.0] * 400), 800), "A": Population(LEAK, 400)},
         drives=[PoissonDrive("A", "v", "300 Hz", 1.0)],
     )
-    found = run(n, "500 ms", record={"A": ["v"]}, every="100 ms")
-    counts = found.spikes["P"].counts.to_numpy().reshape(2, 200)
-    expected = np.array([20, 80]) * 0.5
-    assert (np.abs(counts.mean(1) - expected) < 4 * np.sqrt(expected / 200)).all()
+    found = run(n, "250 ms", record={"A": ["v"]}, every="50 ms")
+    counts = found.spikes["P"].counts.to_numpy().reshape(2, 400)
+    expected = np.array([20, 80]) * 0.25
+    assert (np.abs(counts.mean(1) - expected) < 4 * np.sqrt(expected / 400)).all()
     v = trace(found, "A.v")[-1]  # shot noise: mean rate * tau, variance rate * tau / 2
     assert abs(v.mean() - 6) < 4 * np.sqrt(3 / 400)
     assert 0.75 < v.var() / 3 < 1.3
