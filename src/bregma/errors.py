@@ -83,6 +83,10 @@ class UnstableSimulation(BregmaError, ArithmeticError):
     """A state became NaN or infinite, or the time step is too long for the equations."""
 
 
+class ProcessFailed(BregmaError, RuntimeError):
+    """Another of the processes that run something together failed, died or did not answer."""
+
+
 class NotIdentifiable(BregmaError, ValueError):
     """The data cannot answer the question: too few stimuli, subjects, repeats or arrangements."""
 

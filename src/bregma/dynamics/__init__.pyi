@@ -14,6 +14,7 @@ from ._connect_space import Spatial as Spatial
 from ._connect_space import grid_positions as grid_positions
 from ._dale import check_dale as check_dale
 from ._dale import dale as dale
+from ._distributed import simulate_distributed as simulate_distributed
 from ._network import Drive as Drive
 from ._network import Network as Network
 from ._network import Poisson as Poisson

@@ -145,7 +145,7 @@ def run_plan(
     progress: bool = False,
 ) -> Simulation:
     """Run a network that has its numbers; the rest is as for `simulate`."""
-    probes = _probes(made, record, every)
+    probes = probes_of(made, record, every)
     run = importlib.import_module(ENGINES[engine]).run
     now = initial_state(made) if state is None else _checked(state, made)
     begin, pieces = now.step, []
@@ -157,10 +157,10 @@ def run_plan(
             pieces.append(outcome)
             now = outcome.state
             bar.advance(n)
-    return _labelled(made, probes, pieces, now, begin, engine)
+    return labelled(made, probes, pieces, now, begin, engine)
 
 
-def _probes(made: Plan, record: Mapping[str, Iterable[str]], every: Any) -> dict[str, Probe]:
+def probes_of(made: Plan, record: Mapping[str, Iterable[str]], every: Any) -> dict[str, Probe]:
     """What to write down, by the names under which it was asked for."""
     stride = 1 if every is None else steps_of(_units.seconds(every, "every"), made.dt, "every")
     if stride < 1:
@@ -197,16 +197,16 @@ def _checked(state: State, made: Plan) -> State:
 
 def _check_finite(made: Plan, before: State, outcome: Outcome, run: Any) -> None:
     """Where a piece ends in NaN, run it again to find the step, the population and the unit."""
-    if _broken(outcome.state) is None:
+    if broken(outcome.state) is None:
         return
     good, bad = 0, outcome.state.step - before.step
     while bad - good > 1:
         middle = (good + bad) // 2
-        if _broken(run(made, before, middle, ()).state) is None:
+        if broken(run(made, before, middle, ()).state) is None:
             good = middle
         else:
             bad = middle
-    name, unit = _broken(run(made, before, bad, ()).state) or ("", 0)
+    name, unit = broken(run(made, before, bad, ()).state) or ("", 0)
     owner, _, variable = name.rpartition(".")
     raise UnstableSimulation(
         f"{variable!r} of {owner!r} became NaN or infinite at step {before.step + bad} "
@@ -215,14 +215,14 @@ def _check_finite(made: Plan, before: State, outcome: Outcome, run: Any) -> None
     )
 
 
-def _broken(state: State) -> tuple[str, int] | None:
+def broken(state: State) -> tuple[str, int] | None:
     for name, value in state.values.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             return name, int(np.argmin(np.isfinite(value)))
     return None
 
 
-def _labelled(
+def labelled(
     made: Plan,
     probes: Mapping[str, Probe],
     pieces: list[Outcome],
