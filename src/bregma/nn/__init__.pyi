@@ -3,3 +3,10 @@ from ._eprop import EProp as EProp
 from ._event_linear import EventLinear as EventLinear
 from ._recurrent import SpikingRecurrent as SpikingRecurrent
 from ._spiking import Spiking as Spiking
+from ._interop import from_snntorch as from_snntorch
+from ._interop import from_spikingjelly as from_spikingjelly
+from ._interop import to_snntorch as to_snntorch
+from ._interop import to_spikingjelly as to_spikingjelly
+from ._nir import from_nir as from_nir
+from ._nir import to_nir as to_nir
+from ._sequence import SpikingSequential as SpikingSequential
