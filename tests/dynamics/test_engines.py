@@ -25,12 +25,12 @@ from bregma.dynamics import (
     Synapse,
 )
 from bregma.dynamics._plan import plan
-from bregma.dynamics._simulate import ENGINES
+from bregma.dynamics._simulate import ENGINES, engines_here
 from bregma.dynamics._state import Probe, initial_state
 from bregma.recording import SpikeTrains
 
 DT = 1e-4
-FAST = [name for name in ENGINES if name != "reference"]
+FAST = [name for name in engines_here() if name != "reference"]
 ENGINE = {name: importlib.import_module(module) for name, module in ENGINES.items()}
 
 VOGELS = {

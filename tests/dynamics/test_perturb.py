@@ -29,11 +29,11 @@ from bregma.dynamics import (
     simulate,
     stimulate,
 )
-from bregma.dynamics._simulate import ENGINES
+from bregma.dynamics._simulate import engines_here
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.recording import SpikeTrains
 
-every_engine = pytest.mark.parametrize("engine", ENGINES)
+every_engine = pytest.mark.parametrize("engine", engines_here())
 LEAKY = Neuron("dv/dt = (I - v)/tau", params={"tau": "10 ms"})
 LIF = Neuron(
     "dv/dt = (I - v)/tau : 1 (unless refractory)", spike="v > 1", reset="v = 0",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bregma.dynamics import _units
+from bregma.dynamics import _triton, _units
 from bregma.dynamics._memory import check_memory
 from bregma.dynamics._network import Network
 from bregma.dynamics._plan import Plan, plan, steps_of
@@ -21,9 +21,15 @@ from bregma.run import progress as show_progress
 # name -> module with run(plan, state, n_steps, probes) -> Outcome
 ENGINES = {
     "cpu": "bregma.dynamics._cpu",
+    "triton": "bregma.dynamics._triton",
     "reference": "bregma.dynamics._reference",
 }
 PIECE = 5000  # steps between two looks at the clock, at the progress bar and for NaN
+
+
+def engines_here() -> list[str]:
+    """Names of the engines that can run on this machine."""
+    return [name for name in ENGINES if name != "triton" or _triton.available()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +100,9 @@ def simulate(
         Spikes are always recorded.
     every : float or str, optional
         How often variables are written down; at every step by default.
-    engine : {"auto", "cpu", "reference"}
-        What runs it: compiled code, which "auto" takes, or PyTorch step by step, which is slow
-        and says what is right.
+    engine : {"auto", "cpu", "triton", "reference"}
+        What runs it: compiled code, which "auto" takes, kernels on a GPU, or PyTorch step by step,
+        which is slow and says what is right.
     dtype : {"float32", "float64"}
         Precision of variables.
     state : State, optional

@@ -53,6 +53,7 @@ def run(plan: Plan, state: State, n_steps: int, probes: Sequence[Probe] = ()) ->
     MissingExtra
         No Triton.
     """
+    plan = plan.stored
     fixed = _fixed(plan, _device())
     from bregma.dynamics._triton_arrays import Run
 

@@ -143,8 +143,8 @@ class Run:
             for s in adds((*q.on_pre, *q.on_post)):
                 size = plan.population(q.pre if s.target.startswith("pre_") else q.post).size
                 arrays[sums_of(plan, j, s)] = np.zeros(size, np.int64)
-        for n, probe in enumerate(probes):
-            arrays |= self._probe(n, probe)
+        for number, probe in enumerate(probes):
+            arrays |= self._probe(number, probe)
         self.values = {n: torch.from_numpy(a).to(fixed.device) for n, a in arrays.items()}
 
     def tensor(self, name: str) -> Tensor:
@@ -196,7 +196,8 @@ class Run:
                 if (h.population, h.variable) == (p.name, SPIKES) and row is not None:
                     held = row != FREE
                     fired[k, h.units[held]] = row[held]
-        return fired.nonzero()
+        steps, units = fired.nonzero()
+        return steps, units
 
     def _probe(self, n: int, probe: Probe) -> dict[str, Array]:
         width, order = 0, None

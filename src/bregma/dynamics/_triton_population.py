@@ -145,7 +145,8 @@ def load(plan: Plan, i: int, names: Iterable[str], scope: Scope) -> list[str]:
 def _fed(plan: Plan, i: int, name: str, scope: Scope) -> list[str]:
     """What is added up to an input: drives, then sums over synapses."""
     p = plan.populations[i]
-    lines, terms = [], []
+    lines: list[str] = []
+    terms: list[str] = []
     for j, d in enumerate(plan.drives):
         if (d.population, d.variable) == (p.name, name):
             local, at = f"{name}__{len(terms)}__", ""

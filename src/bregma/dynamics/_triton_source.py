@@ -154,9 +154,9 @@ class Source:
         source = self.plan.population(q.pre if side == "pre" else q.post)
         if group[0].kind == "unit":
             block = block_for(source.size, MOST_UNITS)
-            grid = (min(MOST_PROGRAMS, -(-source.size // block)),)
             part = self._known(synapse.units_part(self.plan, j, group, side))
-            return [Launch(part, source.name, grid, block)]
+            n_programs = min(MOST_PROGRAMS, -(-source.size // block))
+            return [Launch(part, source.name, (n_programs,), block)]
         if not len(q.targets):
             return []
         ends = self.fixed.values[f"q{j}__{'indptr' if side == 'pre' else 'incoming'}"]

@@ -1,0 +1,256 @@
+"""What the tests of Triton's kernels run, in a process of its own: see `test_triton`.
+
+``on_triton.py TASK OUT``, where a task is a function below: in the interpreter, compare with the
+reference, and write what was launched with which types into OUT. ``on_triton.py compile OUT``:
+compile that for GPUs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import triton
+
+TYPES = {
+    torch.float32: "*fp32", torch.float64: "*fp64", torch.int32: "*i32", torch.int64: "*i64",
+    torch.uint8: "*u8", torch.int8: "*i8",
+}  # fmt: skip
+
+
+# Launches
+
+
+def noting_launches():
+    """Note the types of every launch of a kernel in the interpreter."""
+    from triton.runtime.interpreter import InterpretedFunction
+
+    launches, run = {}, InterpretedFunction.run
+
+    def noted(self, *args, grid, warmup, **options):
+        signature = {
+            n: TYPES[a.dtype] if isinstance(a, torch.Tensor) else "i32"
+            for n, a in zip(self.arg_names, args, strict=False)
+        }
+        constants = {n: v for n, v in options.items() if n in self.arg_names}
+        where = self.fn.__code__.co_filename, self.fn.__name__
+        launches[(*where, *signature.values())] = (*where, signature, constants)
+        return run(self, *args, grid=grid, warmup=warmup, **options)
+
+    InterpretedFunction.run = noted
+    return launches
+
+
+def module_at(path):
+    """The module of a file: one of the package, or generated source."""
+    if Path(path).parent.name == "dynamics":
+        return importlib.import_module(f"bregma.dynamics.{Path(path).stem}")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def compile_for_gpus(launches):
+    """Compile what was launched; no operation of float32 may be fused or approximate."""
+    modules = {path: module_at(path) for path in {path for path, *_ in launches}}
+    for path, name, signature, constants in launches:
+        kernel = getattr(modules[path], name)
+        source = triton.compiler.ASTSource(
+            fn=kernel,
+            signature=signature | dict.fromkeys(constants, "constexpr"),
+            constexprs={(kernel.arg_names.index(n),): v for n, v in constants.items()},
+        )
+        target = triton.backends.compiler.GPUTarget("cuda", 80, 32)
+        made = triton.compile(source, target=target, options={"enable_fp_fusion": False})
+        wrong = re.findall(r"\bfma\.\S*f32|\S*approx\S*f32|div\.full\S*", made.asm["ptx"])
+        assert not wrong, (path, name, wrong)
+    assert launches
+
+
+# Networks
+
+
+def compare(plan, state, n_steps, probes, rtol, atol):
+    import test_engines as engines
+
+    expected = engines.ENGINE["reference"].run(plan, state, n_steps, probes)
+    found = engines.ENGINE["triton"].run(plan, state, n_steps, probes)
+    engines.check_same(found, expected, rtol, atol)
+    return engines.n_spikes(expected)
+
+
+def networks():
+    """Each network goes on from a state of the reference, in which much is under way."""
+    import test_engines as engines
+
+    from bregma.dynamics._plan import plan
+    from bregma.dynamics._state import Probe, initial_state
+
+    v = Probe("E", "v", np.array([3, 0]), every=7)
+    late = engines.balanced("coba", "1*ms*rand")
+    cases = {"coba, delays that differ": (late, [v], 400, 6)}
+    windows = {  # where enough happens
+        "cuba": (400, 40), "coba": (400, 20), "stdp": (80, 20), "stdp, late": (80, 15),
+        "stdp, delays that differ": (70, 7), "driven": (40, 20), "noisy": (251, 12),
+        "in order": (180, 12),
+    }  # fmt: skip
+    for name, window in windows.items():
+        network, probes = engines.NETWORKS[name]
+        cases[name] = network(), probes, *window
+    for name, (network, probes, first, n_steps) in cases.items():
+        kinds = [(np.float64, 1e-9, 1e-13, n_steps), (np.float32, 2e-4, 1e-6, 3)]
+        for dtype, rtol, atol, n_steps in kinds if name in ("cuba", "stdp", "noisy") else kinds[:1]:
+            made = plan(network, dt=engines.DT, seed=3, dtype=dtype)
+            state = engines.ENGINE["reference"].run(made, initial_state(made), first).state
+            n = compare(made, state, n_steps, probes, rtol, atol)
+            assert n > 1 or dtype == np.float32, name
+
+
+def perturbed():
+    import test_perturb
+
+    from bregma.dynamics._plan import plan
+    from bregma.dynamics._state import Probe, initial_state
+
+    made = plan(test_perturb.perturbed_in_every_way(), dt=1e-3, seed=1, dtype=np.float64)
+    assert compare(made, initial_state(made), 60, [Probe("E", "v")], 1e-9, 1e-13) > 40
+
+
+def room():
+    """More spikes than room was made for; the same bits again; pieces; not a single synapse."""
+    import test_engines as engines
+
+    from bregma.dynamics import Drive, FixedProbability, Network, Neuron, Population, Projection
+    from bregma.dynamics._plan import plan
+    from bregma.dynamics._state import initial_state
+
+    always = Neuron("dv/dt = 0/ms", spike="v > -1", reset="v = v", params={})
+    projections = [
+        Projection("E", "A", engines.KICK, FixedProbability(p), name=n)
+        for n, p in {"some": 0.7, "none": 0.0}.items()
+    ]
+    n = Network(
+        {"E": Population(always, 21), "A": Population(engines.LIF, 3)}, projections,
+        [Drive("A", "I", 0.0)],
+    )  # fmt: skip
+    made = plan(n, dt=engines.DT, seed=0, dtype=np.float64)
+    assert compare(made, initial_state(made), 12, [], 1e-12, 0) >= 12 * 21
+    run, state = engines.ENGINE["triton"].run, initial_state(made)
+    whole, again = run(made, state, 6), run(made, state, 6)
+    engines.check_same(again, whole, 0, 0)
+    parts = run(made, run(made, state, 2).state, 4)
+    engines.check_same_spikes(run(made, whole.state, 1), run(made, parts.state, 1))
+    for name, value in whole.state.values.items():
+        np.testing.assert_array_equal(parts.state.values[name], value, err_msg=name)
+
+
+# The loop over time
+
+
+def scan():
+    import test_scan as scans
+
+    from bregma.dynamics import _scan
+    from bregma.dynamics._eager_scan import eager_scan
+
+    def on(where, run, segment=None):
+        _scan.on_gpu = lambda tensor: where == "triton"
+        return run(eager_scan) if where == "eager" else run(_scan.scan, segment)
+
+    models = {**scans.SPIKING, **scans.SMOOTH}
+    single, double = (torch.float32, True, ("tau",), 1e-5), (torch.float64, False, (), 1e-11)
+    cases = {n: [single] for n in models if n not in ("QIF", "current synapse", "rate")}
+    cases |= {"LIF to zero, refractory": [single, double], "QIF": [double], "rate": [double]}
+    for name, kinds in cases.items():
+        neuron, options = models[name], {} if name in scans.SPIKING else {"scale": 0.5, "dt": 0.3}
+        for dtype, detached, per_unit, tolerance in kinds:
+            per_unit = tuple(set(per_unit) & set(neuron.values))
+            run, loss, tensors = scans.problem(
+                neuron, dtype=dtype, detached=detached, per_unit=per_unit, **options
+            )
+            found, on_cpu, plain = (on(x, run) for x in ("triton", "cpu", "eager"))
+            for n, x in plain[0].items():
+                if n in found[0]:
+                    assert scans.relative(found[0][n], x) < tolerance, (name, n)
+            for n, x in on_cpu[
+                0
+            ].items():  # float32: polynomials of our own; float64: the library's
+                assert scans.relative(found[0][n], x) < 1e-14, (name, n)
+                assert dtype == torch.float64 or torch.equal(found[0][n], x), (name, n)
+            assert torch.equal(found[2], plain[2])
+            gradients = scans.gradients(loss(found), tensors)
+            wanted = scans.gradients(loss(plain), tensors)
+            for n, g in wanted.items():
+                assert (gradients[n] is None) == (g is None), (name, n)
+                assert g is None or scans.relative(gradients[n], g) < tolerance, (name, n)
+            for n, g in scans.gradients(loss(on_cpu), tensors).items():
+                assert g is None or scans.relative(gradients[n], g) < 1e-6, (name, n)
+    run, loss, tensors = scans.problem(scans.SPIKING["LIF to zero, refractory"])
+    whole, parts = on("triton", run), on("triton", run, 7)
+    gradients, again = (scans.gradients(loss(x), tensors) for x in (whole, parts))
+    for n, g in gradients.items():
+        assert torch.equal(g, again[n]), n
+
+
+def functions():
+    """Functions of equations against those of the CPU: the same bits in float32."""
+    from numba import njit
+    from numba.core.registry import CPUDispatcher as Dispatcher
+
+    from bregma.dynamics import _math_triton as ours
+    from bregma.dynamics._math_numba import NAMES
+    from bregma.dynamics._triton_print import load
+
+    @njit(error_model="numpy")
+    def each(function, x):
+        out = np.empty_like(x)
+        for i in range(x.size):
+            out[i] = function(x[i])
+        return out
+
+    rng = np.random.default_rng(0)
+    special = [0, 1, -1, 1e-30, 1e-42, 89, -104, 200, -200, np.inf, -np.inf, np.nan]
+    wide = np.concatenate([rng.normal(0, 1, 1000), rng.normal(0, 40, 1000), special])
+    for dtype in ("float32", "float64"):
+        x = wide.astype(dtype)
+        for name in ("exp", "log", "tanh", "exprel", "dexprel", "sqrt", "floor", "sin", "power"):
+            assert hasattr(ours, name)
+            second = ", tl__.load(y__ + i__)" if name == "power" else ""
+            source = (
+                "@kernel__\ndef kernel(x__, y__, out__, BLOCK__: constexpr):\n"
+                "    i__ = tl__.arange(0, BLOCK__)\n"
+                f"    tl__.store(out__ + i__, math__.{name}(tl__.load(x__ + i__){second}))\n"
+            )
+            padded = np.append(x, np.ones(2048 - len(x), dtype))
+            y = np.round(rng.normal(0, 3, 2048)).astype(dtype)
+            out = torch.empty(2048, dtype=getattr(torch, dtype))
+            with np.errstate(all="ignore"):
+                kernel = load(source, dtype, "gpu_function").kernel
+                kernel[(1,)](torch.from_numpy(padded), torch.from_numpy(y), out, BLOCK__=2048)
+                theirs = NAMES[dtype].get(name)
+                if isinstance(theirs, Dispatcher):
+                    expected = each(theirs, padded)
+                else:
+                    both = (padded.astype(np.float64), y)[: 2 if name == "power" else 1]
+                    expected = getattr(np, name)(*both).astype(dtype)
+            rtol = 0 if dtype == "float32" else 5e-14 if name == "power" else 5e-15
+            np.testing.assert_allclose(out.numpy(), expected, rtol=rtol, atol=0, err_msg=name)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    task, out = sys.argv[1], Path(sys.argv[2])
+    if task == "compile":
+        compile_for_gpus(json.loads(out.read_text()))
+    else:
+        noted = noting_launches()
+        globals()[task]()
+        out.write_text(json.dumps(list(noted.values())))
