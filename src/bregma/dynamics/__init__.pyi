@@ -24,6 +24,8 @@ from ._network import Projection as Projection
 from ._network import Spikes as Spikes
 from ._hold import Hold as Hold
 from ._neuron import Neuron as Neuron
+from ._memory import estimate_memory as estimate_memory
+from ._on_the_fly import OnTheFly as OnTheFly
 from ._perturb import add_noise as add_noise
 from ._perturb import clamp as clamp
 from ._perturb import cut as cut

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bregma.dynamics import _units
+from bregma.dynamics._cpu_drawn import values_of_drawn
 from bregma.dynamics._cpu_kernels import enter
 from bregma.dynamics._cpu_lazy import lazy_variables, powers
 from bregma.dynamics._cpu_population import rests_of
@@ -93,6 +94,8 @@ class Fixed:
             own["sources"] = incoming.sources.astype(np.uint16 if n_pre <= 2**16 else np.uint32)
             own["synapses"] = incoming.synapses.astype(np.uint32 if n < 2**32 else np.uint64)
         self.values |= {f"q{j}__{n}": v for n, v in own.items()}
+        if q.drawn is not None:
+            self.values |= values_of_drawn(j, q, plan.dtype)
         self.values |= {f"q{j}_{n}": v[()] for n, v in q.constants.items()}
         for name, values in q.fixed.items():
             self.values[f"q{j}_{name}"] = self.sorted(q, name, values)

@@ -14,6 +14,8 @@ from typing import Any
 from bregma.dynamics import _cpu_population as population
 from bregma.dynamics import _cpu_synapse as synapse
 from bregma.dynamics._compile import load
+from bregma.dynamics._connect import FixedProbability
+from bregma.dynamics._cpu_drawn import names_of_drawn
 from bregma.dynamics._cpu_lazy import lazy_variables
 from bregma.dynamics._cpu_part import Part, Parts, loop
 from bregma.dynamics._hold import SPIKES
@@ -22,6 +24,7 @@ from bregma.dynamics._plan import Plan
 from bregma.dynamics._state import Probe
 
 _HEAD = """\
+from bregma.dynamics import _cpu_drawn as drawn
 from bregma.dynamics import _cpu_kernels as kernels
 from bregma.dynamics._cpu_prefetch import prefetch as prefetch__
 part = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -244,6 +247,8 @@ class _Source:
                 new = f"{spikes.format('')}, {spikes.format(' + 1')}"
                 lines[1] = f"stop = {spikes.format(' + 1')}"
                 lines.append(f"kernels.enter({new}, {own}, now, now, q{j}__indptr, q{j}__delay)")
+        if q.drawn is not None:
+            return lines + self.drawn(j, i)
         for number, group in enumerate(groups):
             for n in synapse.snapshots(self.plan, j, group):
                 self.use(f"q{j}__before_{n}")
@@ -252,6 +257,19 @@ class _Source:
             last = number == len(groups) - 1
             part = synapse.events_part(self.plan, j, group, side, last, self.lazy[j])
             lines.append(self.call(part))
+        return lines
+
+    def drawn(self, j: int, i: int) -> list[str]:
+        """Deliver along synapses that are drawn on the spot."""
+        q, lines = self.plan.projections[j], []
+        assert q.drawn is not None
+        add = "add_rows" if isinstance(q.drawn.rule, FixedProbability) else "add_subsets"
+        for number, s in enumerate(q.on_pre):
+            own = [synapse.argument_of(self.plan, j, s.target), f"q{j}__weight{number}"]
+            which = names_of_drawn(j)
+            self.use(*own, f"p{i}__units", *which)
+            arguments = [*own, f"p{i}__units", "begin", "stop", *which]
+            lines.append(f"drawn.{add}({', '.join(arguments)})")
         return lines
 
     def probes(self, probes: Sequence[Probe]) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from bregma.dynamics import _units
 from bregma.dynamics._connect import FixedInDegree, Rule
 from bregma.dynamics._network import Network, Projection
+from bregma.dynamics._on_the_fly import OnTheFly
 from bregma.errors import InvalidArgument
 
 _LOOKED_AT = 32  # rows of a rule that stand for all
@@ -44,7 +45,7 @@ def check_memory(
         With what needs most, and what to do about it.
     """
     size = np.dtype(dtype).itemsize
-    parts = {p.label: synapse_bytes(p, network, size) for p in network.projections}
+    parts = estimate_memory(network, dtype=dtype)
     samples = n_steps // stride
     widths = {n: p.size for n, p in network.populations.items()}
     widths |= {p.label: n_synapses(p, network) for p in network.projections}
@@ -58,8 +59,29 @@ def check_memory(
         raise InvalidArgument(
             f"this run needs about {total / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; "
             f"{most} needs most ({parts[most] / 2**30:.1f} GiB). Take fewer units or synapses, "
-            "record fewer variables, or less often (every=)"
+            "record fewer variables, or less often (every=), or draw synapses that are alike on "
+            "the fly (OnTheFly)"
         )
+
+
+def estimate_memory(network: Network, *, dtype: Any = "float32") -> dict[str, int]:
+    """How much memory the synapses of a network take while it is made and run.
+
+    Parameters
+    ----------
+    network : Network
+        What is to run.
+    dtype : dtype
+        Precision of the variables.
+
+    Returns
+    -------
+    dict of str to int
+        Bytes for each projection, with what is needed for a while only; 0 where its synapses are
+        drawn on the fly. The number of synapses is estimated from some rows of each rule.
+    """
+    size = np.dtype(dtype).itemsize
+    return {p.label: synapse_bytes(p, network, size) for p in network.projections}
 
 
 def n_synapses(p: Projection, network: Network) -> int:
@@ -70,6 +92,8 @@ def n_synapses(p: Projection, network: Network) -> int:
 
 def synapse_bytes(p: Projection, network: Network, size: int) -> int:
     """Memory of the synapses of a projection while they are made and run."""
+    if isinstance(p.rule, OnTheFly):
+        return 0
     each = 4 + 4 + _INDEX  # targets, twice, and sources
     own = [n for n in p.synapse.states if p.synapse.place_of(n) == "synapse"]
     each += len(own) * (8 + 4 * size)  # as drawn, planned, at the beginning, running, at the end

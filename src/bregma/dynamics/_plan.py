@@ -13,6 +13,7 @@ from bregma.dynamics._initial import initial_values
 from bregma.dynamics._merge import merged
 from bregma.dynamics._network import Drive, Network, PoissonDrive, Population
 from bregma.dynamics._neuron import Neuron
+from bregma.dynamics._on_the_fly import planned
 from bregma.dynamics._plan_parts import DrivePlan as DrivePlan
 from bregma.dynamics._plan_parts import Plan as Plan
 from bregma.dynamics._plan_parts import PoissonDrivePlan as PoissonDrivePlan
@@ -20,7 +21,6 @@ from bregma.dynamics._plan_parts import PopulationPlan as PopulationPlan
 from bregma.dynamics._plan_parts import ProjectionPlan as ProjectionPlan
 from bregma.dynamics._plan_parts import Statement as Statement
 from bregma.dynamics._plan_parts import sized
-from bregma.dynamics._plan_projection import projection_plan
 from bregma.dynamics._stability import stability
 from bregma.dynamics._step import step_of
 from bregma.errors import InvalidArgument, UnstableSimulation
@@ -59,7 +59,7 @@ def plan(network: Network, *, dt: float, seed: int, dtype: Any = np.float32) -> 
     populations = tuple(
         _population(name, p, network, dt, seed, dtype) for name, p in network.populations.items()
     )
-    projections = tuple(projection_plan(p, network, dt, seed, dtype) for p in network.projections)
+    projections = tuple(planned(p, network, dt, seed, dtype) for p in network.projections)
     drives, poisson = [], []
     for number, d in enumerate(network.drives):
         if isinstance(d, Drive):

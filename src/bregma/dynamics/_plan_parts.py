@@ -7,12 +7,15 @@ neurons on the two sides, ``pre_x``, ``post_y`` and ``syn_w`` to the synapse; co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import sympy
 
+from bregma.dynamics._connect import FixedOutDegree, FixedProbability
+from bregma.dynamics._connect_part import Onto
 from bregma.dynamics._hold import FOREVER, SPIKES, HoldPlan
 from bregma.dynamics._network import Poisson, Spikes
 from bregma.dynamics._step import Program, Step
@@ -71,6 +74,18 @@ class Statement:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """Rows of a rule that are drawn at each spike, onto the units `begin` to `end` - 1."""
+
+    rule: FixedProbability | FixedOutDegree
+    n_pre: int
+    n_post: int
+    key: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
 class ProjectionPlan:
     """A projection with its synapses, by presynaptic unit.
 
@@ -83,6 +98,7 @@ class ProjectionPlan:
     ``<array>__next``; variables that only statements change have none.
     sums : input of the postsynaptic neuron -> expression for each synapse.
     carried : variable of the synapse -> variable of the postsynaptic population that stands for it.
+    drawn : where it has no synapses in memory, how they are drawn.
     """
 
     name: str
@@ -99,6 +115,7 @@ class ProjectionPlan:
     on_post: tuple[Statement, ...]
     sums: Mapping[str, sympy.Expr]
     carried: Mapping[str, str]
+    drawn: Drawn | None = None
 
     @property
     def longest_delay(self) -> int:
@@ -157,6 +174,21 @@ class Plan:
     def population(self, name: str) -> PopulationPlan:
         """The population of that name."""
         return next(p for p in self.populations if p.name == name)
+
+    @cached_property
+    def stored(self) -> Plan:
+        """The same with all synapses in memory, for engines that draw none."""
+        if all(q.drawn is None for q in self.projections):
+            return self
+        return replace(self, projections=tuple(_stored(q) for q in self.projections))
+
+
+def _stored(q: ProjectionPlan) -> ProjectionPlan:
+    if q.drawn is None:
+        return q
+    d = q.drawn
+    rows = Onto(d.rule, d.begin, d.end).rows(d.n_pre, d.n_post, d.key, 0, d.n_pre)
+    return replace(q, indptr=rows.indptr, targets=rows.targets - np.int32(d.begin), drawn=None)
 
 
 def sized(value: Any, size: int, what: str) -> Array:

@@ -39,7 +39,7 @@ def run(plan: Plan, state: State, n_steps: int, probes: Sequence[Probe] = ()) ->
     Outcome
         Spikes, traces and the state at the end.
     """
-    world = _World(plan, state)
+    world = _World(plan.stored, state)
     world.hold(state.step)
     spikes: dict[str, list[Any]] = {p.name: [] for p in plan.populations if p.spikes}
     traces: list[list[np.ndarray]] = [[] for _ in probes]
