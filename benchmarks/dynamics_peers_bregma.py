@@ -1,7 +1,8 @@
 """bregma on the balanced networks: the fast engine for CPUs, from the text of the equations.
 
-Run by ``dynamics.py`` beside the peers, or by itself with a request as JSON; the mode is the precision. The time is
-that of the engine from a plan to spikes: it copies the state, loops over time, collects spikes.
+Run by ``dynamics.py`` beside the peers, or by itself with a request as JSON; the mode is the
+precision. The time is that of the engine from a plan to spikes: it copies the state, loops over
+time and collects spikes.
 """
 
 from __future__ import annotations
