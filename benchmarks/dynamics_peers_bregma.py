@@ -34,9 +34,10 @@ def build(network: s.Network) -> Network:
     }  # fmt: skip
     if network.kind == "coba":
         constants |= {"E_exc": s.E_EXC, "E_inh": s.E_INH}
+    # We count the steps after that of the spike, Brian2 that one too: so both wait for 49.
     neuron = Neuron(
         (CUBA if network.kind == "cuba" else COBA) + "\n" + SYNAPSES,
-        spike="v > threshold", reset="v = v_reset", refractory=s.REFRACTORY * SECONDS,
+        spike="v > threshold", reset="v = v_reset", refractory=(s.REFRACTORY - s.DT) * SECONDS,
         params=constants, init={"v": network.initial_voltage()},
     )  # fmt: skip
     pre, post = network.graph()
