@@ -200,6 +200,28 @@ def scan():
         assert torch.equal(g, again[n]), n
 
 
+def layers():
+    """Layers on what stands for a GPU here: the same as on the CPU, with parameters that learn."""
+    import test_scan as scans
+
+    from bregma.dynamics import _scan
+    from bregma.nn import Spiking
+
+    neuron = scans.SPIKING["LIF to zero, refractory"]
+    rng = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(20, 2, 7, generator=rng) for _ in range(2))
+    found = []
+    for on_gpu in (False, True):
+        _scan.on_gpu = lambda tensor, on_gpu=on_gpu: on_gpu
+        layer = Spiking(neuron, 7, learnable=["tau", "theta"], dt=1.0, checkpoint=on_gpu)
+        y, state = layer(3 * x + 1)
+        (y * weight).sum().backward()
+        found.append([y, *state.values(), layer.tau.grad, layer.theta.grad])
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
+    assert 0.02 < found[0][0].mean() < 0.7
+
+
 def functions():
     """Functions of equations against those of the CPU: the same bits in float32."""
     from numba import njit

@@ -36,7 +36,7 @@ def run(*arguments, interpret, folder):
 
 
 @needs_triton
-@pytest.mark.parametrize("task", ["networks", "perturbed", "room", "scan", "functions"])
+@pytest.mark.parametrize("task", ["networks", "perturbed", "room", "scan", "layers", "functions"])
 def test_interpreted_it_is_right_and_it_compiles_for_gpus(task, tmp_path):
     run(task, tmp_path / "launches.json", interpret=True, folder=tmp_path)
     run("compile", tmp_path / "launches.json", interpret=False, folder=tmp_path)

@@ -25,6 +25,7 @@ from bregma.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from bregma.dynamics._triton_arrays import Fixed, Run
+    from bregma.dynamics._triton_source import Source
 
 
 def run(plan: Plan, state: State, n_steps: int, probes: Sequence[Probe] = ()) -> Outcome:
@@ -95,9 +96,7 @@ def _device() -> torch.device:
 
 def _steps(plan: Plan, fixed: Fixed, arrays: Run, probes: Sequence[Probe]) -> None:
     """All steps of a run."""
-    from bregma.dynamics._triton_source import Source
-
-    source = Source(plan, fixed, probes)
+    source = _source(plan, fixed, probes)
     begin, end = arrays.state.step, arrays.state.step + arrays.n_steps
 
     def step() -> None:
@@ -118,6 +117,16 @@ def _steps(plan: Plan, fixed: Fixed, arrays: Run, probes: Sequence[Probe]) -> No
             if (k + 1) % probe.every == 0:
                 for act in look:
                     act(arrays)
+
+
+def _source(plan: Plan, fixed: Fixed, probes: Sequence[Probe]) -> Source:
+    """The launches of a step and of what is looked at, made once."""
+    from bregma.dynamics._triton_source import Source
+
+    seen = tuple((p.owner, p.variable) for p in probes)
+    if seen not in fixed.sources:
+        fixed.sources[seen] = Source(plan, fixed, probes)
+    return fixed.sources[seen]
 
 
 _known: dict[tuple[int, torch.device], Fixed] = {}

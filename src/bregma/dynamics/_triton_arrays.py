@@ -45,6 +45,7 @@ class Fixed(_cpu_arrays.Fixed):
             if f"p{i}__chance" in self.values:
                 self.values[f"p{i}__frames"] = len(self.values[f"p{i}__chance"])
         self._made: dict[str, Tensor] = {}
+        self.sources: dict[tuple[tuple[str, str], ...], Any] = {}  # by what is looked at
 
     def tensor(self, name: str) -> Tensor:
         """The tensor of an argument."""
