@@ -161,9 +161,12 @@ def scan():
     from bregma.dynamics import _scan
     from bregma.dynamics._eager_scan import eager_scan
 
-    def on(where, run, segment=None):
+    def on(where, problem, segment=None):
+        """What comes out, and its gradients."""
+        run, loss, tensors = problem
         _scan.on_gpu = lambda tensor: where == "triton"
-        return run(eager_scan) if where == "eager" else run(_scan.scan, segment)
+        found = run(eager_scan) if where == "eager" else run(_scan.scan, segment)
+        return found, scans.gradients(loss(found), tensors)
 
     models = {**scans.SPIKING, **scans.SMOOTH}
     single, double = (torch.float32, True, ("tau",), 1e-5), (torch.float64, False, (), 1e-11)
@@ -173,31 +176,25 @@ def scan():
         neuron, options = models[name], {} if name in scans.SPIKING else {"scale": 0.5, "dt": 0.3}
         for dtype, detached, per_unit, tolerance in kinds:
             per_unit = tuple(set(per_unit) & set(neuron.values))
-            run, loss, tensors = scans.problem(
+            problem = scans.problem(
                 neuron, dtype=dtype, detached=detached, per_unit=per_unit, **options
             )
-            found, on_cpu, plain = (on(x, run) for x in ("triton", "cpu", "eager"))
-            for n, x in plain[0].items():
-                if n in found[0]:
-                    assert scans.relative(found[0][n], x) < tolerance, (name, n)
-            for n, x in on_cpu[
-                0
-            ].items():  # float32: polynomials of our own; float64: the library's
-                assert scans.relative(found[0][n], x) < 1e-14, (name, n)
-                assert dtype == torch.float64 or torch.equal(found[0][n], x), (name, n)
+            found, gradients = on("triton", problem)
+            plain, wanted = on("eager", problem)
+            on_cpu, close = on("cpu", problem)
+            for n in found[0]:
+                assert scans.relative(found[0][n], plain[0][n]) < tolerance, (name, n)
+                assert dtype == torch.float64 or torch.equal(found[0][n], on_cpu[0][n]), (name, n)
             assert torch.equal(found[2], plain[2])
-            gradients = scans.gradients(loss(found), tensors)
-            wanted = scans.gradients(loss(plain), tensors)
             for n, g in wanted.items():
                 assert (gradients[n] is None) == (g is None), (name, n)
                 assert g is None or scans.relative(gradients[n], g) < tolerance, (name, n)
-            for n, g in scans.gradients(loss(on_cpu), tensors).items():
-                assert g is None or scans.relative(gradients[n], g) < 1e-6, (name, n)
-    run, loss, tensors = scans.problem(scans.SPIKING["LIF to zero, refractory"])
-    whole, parts = on("triton", run), on("triton", run, 7)
-    gradients, again = (scans.gradients(loss(x), tensors) for x in (whole, parts))
-    for n, g in gradients.items():
-        assert torch.equal(g, again[n]), n
+                assert g is None or scans.relative(gradients[n], close[n]) < 1e-6, (name, n)
+    problem = scans.problem(scans.SPIKING["LIF to zero, refractory"])
+    _, whole = on("triton", problem)
+    _, parts = on("triton", problem, 7)
+    for n, g in whole.items():
+        assert torch.equal(g, parts[n]), n
 
 
 def layers():

@@ -20,8 +20,8 @@ from bregma.dynamics._triton_print import TRITON
 ELEMENTS = [
     "i__ = tl__.program_id(0) * BLOCK__ + tl__.arange(0, BLOCK__)",
     "here__ = i__ < n__",
-    "i__ = tl__.minimum(i__, n__ - 1)",  # the last block computes the last element many times
 ]
+_AT = " + i__, here__"  # outside of the array a value is anything, and is not stored
 
 
 def block_of(value: str) -> str:
@@ -46,7 +46,7 @@ def advance_part(plan: Plan, i: int) -> Part:
     lines += load(plan, i, needed - {next_of(n) for n in step.states}, scope)
     rests = rests_of(plan, i)
     if rests:
-        lines.append(number(scope, "left__", f"p{i}__left", " + i__"))
+        lines.append(number(scope, "left__", f"p{i}__left", _AT))
         lines.append("resting__ = left__ > 0")
     lines += write_program(step.advance, TRITON)
     for n in step.states:
@@ -71,7 +71,7 @@ def _fired(plan: Plan, i: int, rests: bool, scope: Scope) -> list[str]:
         lines.append("fired__ = fired__ & (left__ <= 0)")
     heard = "fired__"
     if plan.holds_spikes(plan.populations[i].name):
-        lines.append(number(scope, "given__", f"p{i}__given", " + i__"))
+        lines.append(number(scope, "given__", f"p{i}__given", _AT))
         lines.append("fired__ = fired__ | (here__ & (given__ == 1))")
         heard = "(fired__ & (given__ != 0))"
     if rests:
@@ -138,7 +138,7 @@ def load(plan: Plan, i: int, names: Iterable[str], scope: Scope) -> list[str]:
         elif n in p.constants and p.constants[n].ndim == 0:
             lines.append(number(scope, n, f"p{i}_{n}"))
         elif n in p.constants or n in p.step.states:
-            lines.append(number(scope, n, f"p{i}_{n}", " + i__"))
+            lines.append(number(scope, n, f"p{i}_{n}", _AT))
     return lines
 
 
@@ -154,13 +154,13 @@ def _fed(plan: Plan, i: int, name: str, scope: Scope) -> list[str]:
                 window = ("first", "last", "frame", "frames")
                 lines += [number(scope, f"{n}__{j}__", f"d{j}__{n}") for n in window]
                 row = f"kernels__.row_of(k__, {', '.join(f'{n}__{j}__' for n in window)})"
-                at = f" + {row}" + (" * n__ + i__" if d.values.ndim else "")
+                at = f" + {row}" + (f" * n__{_AT}" if d.values.ndim else "")
             lines.append(number(scope, local, f"d{j}", at))
             terms.append(local)
     for j, q in enumerate(plan.projections):
         if q.post == p.name and name in q.sums:
             local = f"{name}__{len(terms)}__"
-            lines.append(number(scope, local, f"q{j}__sum_{name}", " + i__"))
+            lines.append(number(scope, local, f"q{j}__sum_{name}", _AT))
             terms.append(local)
     total = " + ".join(terms) or TRITON.number.format("0.0")
     return [*lines, f"{name} = {block_of(f'({total})')}"]

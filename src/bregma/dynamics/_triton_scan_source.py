@@ -67,7 +67,7 @@ class _Loads:
 
     @property
     def inside(self) -> list[str]:
-        places = {n: "k__" if n == "t" else "at__" for n in self.inputs}
+        places = {n: "k__" if n == "t" else "at__, here__" for n in self.inputs}
         return [f"_{n} = tl__.load(all_{n} + {place})" for n, place in places.items()]
 
 
@@ -88,7 +88,6 @@ def _loop(
     index = [
         "i__ = tl__.program_id(0).to(tl__.int64) * BLOCK__ + tl__.arange(0, BLOCK__)",
         "here__ = i__ < n__",
-        "i__ = tl__.minimum(i__, n__ - 1)",  # the last block computes the last unit many times
         "u__ = i__ % n_units__",
         f"at__ = i__ + {last} * n__" if back else "at__ = i__",
     ]
@@ -113,11 +112,11 @@ def forward_kernel(program: ScanProgram, per_unit: frozenset[str], dtype: str) -
     states = program.step.states
     loads = _Loads(program, per_unit, frozenset(free_names(program.value)))
     arguments = [*loads.arguments, *(f"kept_{n}" for n in states)]
-    before = [*loads.before, *(f"_{n} = tl__.load(kept_{n} + at__)" for n in states)]
+    before = [*loads.before, *(f"_{n} = tl__.load(kept_{n} + at__, here__)" for n in states)]
     inside, after = loads.inside, []
     if program.rests:
         arguments += ["rest", "rested", "left"]
-        before += ["rest__ = tl__.load(rest)", "count__ = tl__.load(left + i__)"]
+        before += ["rest__ = tl__.load(rest)", "count__ = tl__.load(left + i__, here__)"]
         inside += [
             f"_{RESTING} = {_ONE_WHERE.format('count__ > 0')}",
             "tl__.store(rested + at__, (count__ > 0).to(tl__.uint8), here__)",
@@ -170,20 +169,20 @@ def reverse_kernel(
     live = [n for n in states if n in found.live]
     arguments = [*loads.arguments, *(f"kept_{n}" for n in live)]
     before = list(loads.before)
-    inside = [*loads.inside, *(f"_{n} = tl__.load(kept_{n} + at__)" for n in live)]
+    inside = [*loads.inside, *(f"_{n} = tl__.load(kept_{n} + at__, here__)" for n in live)]
     after: list[str] = []
     if RESTING in found.live or (FIRED in found.live and program.rests):
         arguments.append("rested")
-        inside.append(f"_{RESTING} = {_ONE_WHERE.format('tl__.load(rested + at__) != 0')}")
+        inside.append(f"_{RESTING} = {_ONE_WHERE.format('tl__.load(rested + at__, here__) != 0')}")
     inside += code(found.advance, TRITON)
     inside += _fired(program, f"_{RESTING} < 0.5") if FIRED in found.live else []
     inside += code(found.reset, TRITON)
     for n in sorted(given):
         arguments.append(f"given_{n}")
-        inside.append(f"given_{n}__ = tl__.load(given_{n} + at__)")
+        inside.append(f"given_{n}__ = tl__.load(given_{n} + at__, here__)")
     for n in states:
         arguments.append(f"bar_{n}")
-        before.append(f"bar_{n}__ = tl__.load(bar_{n} + i__)")
+        before.append(f"bar_{n}__ = tl__.load(bar_{n} + i__, here__)")
         more = f" + given_{n}__" if n in given else ""
         inside.append(f"_{adjoint_of(out_of(n))} = bar_{n}__{more}")
     if "spikes" in given:
@@ -194,7 +193,7 @@ def reverse_kernel(
         inside.append(f"tl__.store(grad_{n} + at__, {_block(f'_{gradient_of(n)}')}, here__)")
     for n in wanted_constants:
         arguments.append(f"sum_{n}")
-        before.append(f"sum_{n}__ = tl__.load(sum_{n} + i__)")
+        before.append(f"sum_{n}__ = tl__.load(sum_{n} + i__, here__)")
         inside.append(f"sum_{n}__ += {_block(f'_{gradient_of(n)}')}")
         after.append(f"tl__.store(sum_{n} + i__, sum_{n}__, here__)")
     for n in states:

@@ -18,6 +18,7 @@ from bregma.dynamics._print import write, write_program
 from bregma.dynamics._triton_population import ELEMENTS, block_of, number
 from bregma.dynamics._triton_print import TRITON
 
+_CLAMPED = [*ELEMENTS, "i__ = tl__.minimum(i__, n__ - 1)"]  # what is read may be an index
 _INDEX = {"pre": "pre__", "post": "post__", "syn": "s__"}
 
 
@@ -28,7 +29,7 @@ def advance_part(plan: Plan, j: int, place: str) -> Part:
     targets = [a.target.removesuffix("__next") for a in program if a.target.endswith("__next")]
     names = _names(plan, j, names_of([a.value for a in program]) | {*targets})
     side = "syn" if place == "synapse" else place
-    lines = [*ELEMENTS, f"{_INDEX[side]} = i__"]
+    lines = [*_CLAMPED, f"{_INDEX[side]} = i__"]
     if side == "syn":
         lines += _ends(j, names, ("sources", "targets"), scope, "i__")
     lines += _load(plan, j, names, scope) + write_program(program, TRITON)
@@ -64,7 +65,7 @@ def sum_part(plan: Plan, j: int, name: str) -> Part:
         "total__ = total__ + tl__.where(live__, value__, 0.0)",
     ]
     lines = [
-        *ELEMENTS,
+        *_CLAMPED,
         "post__ = i__",
         *_load(plan, j, near, scope),
         number(scope, "begin__", f"q{j}__incoming", " + i__"),
