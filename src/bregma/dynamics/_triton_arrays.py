@@ -20,6 +20,7 @@ from bregma.dynamics._network import Spikes
 from bregma.dynamics._plan import Plan
 from bregma.dynamics._plan_parts import PopulationPlan, ProjectionPlan, Statement
 from bregma.dynamics._state import Probe, State
+from bregma.dynamics._transpose import transpose
 from bregma.dynamics._triton_synapse import adds, bound_of, sums_of
 
 Array = np.ndarray
@@ -54,29 +55,30 @@ class Fixed(_cpu_arrays.Fixed):
         return self._made[name]
 
     def _projection(self, j: int, q: ProjectionPlan, plan: Plan) -> None:
-        n_pre, n_post = len(q.indptr) - 1, plan.population(q.post).size
-        sources = np.repeat(np.arange(n_pre), np.diff(q.indptr))
-        targets, delay = q.targets, np.asarray(q.delay)
-        if delay.ndim:
-            order = self.order[q.name] = np.lexsort((sources, delay))
-            sources, targets, delay = sources[order], targets[order], delay[order]
-        delays = np.unique(delay)
-        rows = np.searchsorted(delays, delay) if delay.ndim else np.zeros(len(targets), np.int64)
-        places = np.arange(len(delays) * n_pre).reshape(len(delays), n_pre)
-        indptr = np.searchsorted(rows * n_pre + sources, np.append(places, places.size))
-        starts = indptr[np.append(places, places[:, -1:] + 1, axis=1)]
-        before = self.order.get(q.name, np.arange(len(targets)))
-        incoming = np.lexsort((before, targets))  # of each unit in the order of the plan
+        n_pre = len(q.indptr) - 1
+        sources = np.repeat(np.arange(n_pre, dtype=np.int32), np.diff(q.indptr))
+        targets, delays, starts = q.targets, np.unique(q.delay), np.asarray(q.indptr)
+        if isinstance(q.delay, np.ndarray):
+            order = self.order[q.name] = np.lexsort((sources, q.delay))
+            row = np.searchsorted(delays, q.delay[order]) * n_pre + sources[order]
+            starts = np.searchsorted(row, np.arange(len(delays) * n_pre + 1))
+            each = np.arange(len(delays))[:, None] * n_pre + np.arange(n_pre + 1)
+            sources, targets, starts = sources[order], targets[order], starts[each]
         own: dict[str, Array | int] = {
             "indptr": starts.astype(np.int64),
             "rows": n_pre + 1,
             "delays": delays.astype(np.int64),
-            "sources": sources.astype(np.int32),
+            "sources": sources,
             "targets": targets.astype(np.int32),
-            "incoming": np.searchsorted(targets[incoming], np.arange(n_post + 1)).astype(np.int64),
-            "in_sources": sources[incoming].astype(np.int32),
-            "in_synapses": incoming.astype(np.int64),
         }
+        if q.on_post or q.sums:
+            incoming = transpose(q.indptr, q.targets, plan.population(q.post).size)
+            place = self.as_planned(q, "syn_", np.arange(len(targets)))
+            own |= {
+                "incoming": incoming.indptr,
+                "in_sources": incoming.sources,
+                "in_synapses": place[incoming.synapses],
+            }
         self.values |= {f"q{j}__{n}": v for n, v in own.items()}
         self.values |= {f"q{j}_{n}": v[()] for n, v in q.constants.items()}
         for name, values in q.fixed.items():
