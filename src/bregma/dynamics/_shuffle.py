@@ -195,7 +195,7 @@ def _shuffled(p: Projection, seed: int) -> Projection:
     if stored is not None and "weight" in stored.numbers:
         new = replace(new, rule=Shuffled(p.rule, seed))
     given = {"params": p.synapse.params, "init": p.synapse.init}
-    changed = {
+    changed: dict[str, Any] = {
         what: {
             n: spawn(seed, what, n).permutation(np.asarray(v)) if np.ndim(v) == 1 else v
             for n, v in values.items()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +15,20 @@ from bregma.dynamics._memory import check_memory
 from bregma.dynamics._network import Network
 from bregma.dynamics._plan import Plan, plan, steps_of
 from bregma.dynamics._state import Outcome, Probe, State, initial_state
+from bregma.dynamics._to_disk import (
+    Parts,
+    opened_run,
+    run_key,
+    spike_support,
+    spike_units,
+    trace,
+)
 from bregma.errors import InvalidArgument, UnknownName, UnstableSimulation
 from bregma.recording import Recording, SpikeTrains
 from bregma.run import progress as show_progress
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 # name -> module with run(plan, state, n_steps, probes) -> Outcome
 ENGINES = {
@@ -59,10 +71,60 @@ class Simulation:
     seed: int
     engine: str
 
+    @classmethod
+    def load(cls, path: str | Path) -> Simulation:
+        """What `simulate` wrote with ``to=``; spikes and traces are read when they are asked for.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder.
+
+        Returns
+        -------
+        Simulation
+            The run.
+
+        Raises
+        ------
+        InvalidArgument
+            No finished run is there.
+        """
+        run = opened_run(path)
+        return cls(
+            run.spikes, run.traces, run.state, *(run.about[n] for n in ("dt", "seed", "engine"))
+        )
+
     @property
     def rates(self) -> dict[str, float]:
         """Mean firing rate of each population in spikes per second."""
         return {n: float(s.rates.mean()) for n, s in self.spikes.items()}
+
+    def plot(self, *, units: int = 100, traces: int = 3) -> go.Figure:
+        """Draw spikes, rates and traces over time.
+
+        Parameters
+        ----------
+        units : int
+            Units of each population whose spikes are drawn, evenly chosen.
+        traces : int
+            Units of each trace that are drawn, evenly chosen.
+
+        Returns
+        -------
+        plotly.graph_objects.Figure
+            Rows of spikes on top, then rates, then traces.
+
+        Raises
+        ------
+        InvalidArgument
+            Nothing was recorded.
+        """
+        from bregma.dynamics._plot import plot_simulation
+
+        if not self.spikes and not self.traces:
+            raise InvalidArgument("nothing spikes and nothing was recorded: use record=")
+        return plot_simulation(self, units=units, traces=traces)
 
     def __repr__(self) -> str:
         rates = ", ".join(f"{n} {r:.3g} Hz" for n, r in self.rates.items())
@@ -81,6 +143,7 @@ def simulate(
     dtype: str = "float32",
     state: State | None = None,
     progress: bool = False,
+    to: str | Path | None = None,
 ) -> Simulation:
     """Run a network.
 
@@ -109,6 +172,10 @@ def simulate(
         Where an earlier run of the same network, dt and seed ended, to go on from there.
     progress : bool
         Show a bar where stderr is a terminal.
+    to : str or Path, optional
+        A ``.zarr`` folder to write spikes and traces to, so that memory holds one piece of the run
+        only; they are read when they are asked for. Pieces are kept beside it until all is done:
+        whatever ended a run, the same call goes on from there and gives the same bits.
 
     Returns
     -------
@@ -132,11 +199,12 @@ def simulate(
     if n_steps < 1:
         raise InvalidArgument(f"duration={duration!r} is shorter than one step of dt={dt!r}")
     stride = 1 if every is None else steps_of(_units.seconds(every, "every"), step, "every")
-    check_memory(network, n_steps, max(stride, 1), record or {}, dtype)
+    in_memory = (record or {}) if to is None else {}
+    check_memory(network, n_steps, max(stride, 1), in_memory, dtype)
     made = plan(network, dt=step, seed=seed, dtype=dtype)
     return run_plan(
         made, n_steps, record=record or {}, every=every, engine=engine, state=state,
-        progress=progress,
+        progress=progress, to=to,
     )  # fmt: skip
 
 
@@ -149,21 +217,35 @@ def run_plan(
     engine: str = "cpu",
     state: State | None = None,
     progress: bool = False,
+    to: str | Path | None = None,
 ) -> Simulation:
     """Run a network that has its numbers; the rest is as for `simulate`."""
     probes = probes_of(made, record, every)
     run = importlib.import_module(ENGINES[engine]).run
     now = initial_state(made) if state is None else _checked(state, made)
-    begin, pieces = now.step, []
+    begin, end, piece = now.step, now.step + n_steps, PIECE
+    parts, pieces = None, []
+    if to is not None:
+        parts = Parts(to, made, probes, run_key(made, probes, now, n_steps, engine))
+        piece, now = parts.piece_steps(PIECE), parts.resume(now)
     with show_progress[Any](what="simulating", total=n_steps, show=progress) as bar:
-        for first in range(0, n_steps, PIECE):
-            n = min(PIECE, n_steps - first)
+        bar.advance(now.step - begin)
+        while now.step < end:
+            n = min(piece, end - now.step)
             outcome = run(made, now, n, tuple(probes.values()))
             _check_finite(made, now, outcome, run)
-            pieces.append(outcome)
+            if parts is None:
+                pieces.append(outcome)
+            else:
+                parts.add(outcome, now.step)
             now = outcome.state
             bar.advance(n)
-    return labelled(made, probes, pieces, now, begin, engine)
+    if parts is None:
+        return labelled(made, probes, pieces, now, begin, engine)
+    spiking = [p.name for p in made.populations if p.spikes]
+    about = {"spikes": spiking, "traces": [*probes], "dt": made.dt, "seed": made.seed}
+    parts.finish(begin, now, {**about, "engine": engine})
+    return Simulation.load(parts.to)
 
 
 def probes_of(made: Plan, record: Mapping[str, Iterable[str]], every: Any) -> dict[str, Probe]:
@@ -242,25 +324,13 @@ def labelled(
             continue
         steps = np.concatenate([o.spikes[p.name][0] for o in pieces])
         units = np.concatenate([o.spikes[p.name][1] for o in pieces])
-        ids = [f"{p.name}/{i}" for i in range(p.size)]
         spikes[p.name] = SpikeTrains(
             (steps + 1) * made.dt,
             units,
-            units={"unit": ids, "population": [p.name] * p.size},
-            support=[(begin * made.dt, np.nextafter(end.step * made.dt, np.inf))],
+            units=spike_units(p.name, p.size),
+            support=spike_support(begin, end.step, made.dt),
         )
     for i, (name, probe) in enumerate(probes.items()):
         values = np.concatenate([o.traces[i] for o in pieces])
-        at = np.arange(begin + 1, end.step + 1)
-        at = at[at % probe.every == 0]
-        traces[name] = Recording.from_array(
-            values[None],
-            presentation={"presentation": ["run"], "stimulus": ["run"]},
-            time=at * made.dt,
-            unit={
-                "unit": [f"{probe.owner}/{j}" for j in range(values.shape[1])],
-                "population": [probe.owner] * values.shape[1],
-            },
-            name=name,
-        )
+        traces[name] = trace(name, probe, values, begin, end.step, made.dt)
     return Simulation(spikes, traces, end, made.dt, made.seed, engine)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from bregma._files import atomic_path
 from bregma.dynamics._plan import Plan
+from bregma.errors import InvalidArgument
 
 Array = np.ndarray
 
@@ -29,6 +33,56 @@ class State:
 
     step: int
     values: Mapping[str, Array]
+
+    def save(self, path: str | Path) -> Path:
+        """Write it to a file, which is replaced in one step if it exists.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ending in ``.npz``.
+
+        Returns
+        -------
+        Path
+            Where it was written.
+        """
+        path = Path(path)
+        if path.suffix != ".npz":
+            raise InvalidArgument(f"{path.name}: a state is written to .npz")
+        arrays: dict[str, Any] = {
+            f"value_{i}": value for i, value in enumerate(self.values.values())
+        }
+        with atomic_path(path) as part:
+            np.savez(part, step=self.step, names=np.array([*self.values], dtype=str), **arrays)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> State:
+        """Read what `save` wrote; nothing in the file is run.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        State
+            The state, bit for bit.
+
+        Raises
+        ------
+        InvalidArgument
+            The file is not there, or is none that `save` wrote.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                names = arrays["names"].tolist()
+                values = {name: arrays[f"value_{i}"] for i, name in enumerate(names)}
+                return cls(int(arrays["step"]), values)
+        except Exception as error:  # zipfile and NumPy raise many kinds on damaged files
+            raise InvalidArgument(f"{path} holds no state of a simulation ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -59,6 +113,29 @@ class Outcome:
     spikes: Mapping[str, tuple[Array, Array]]
     traces: tuple[Array, ...]
     state: State
+
+
+def width_of(plan: Plan, probe: Probe) -> int:
+    """How many values a probe writes down each time.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is run.
+    probe : Probe
+        What is written down.
+
+    Returns
+    -------
+    int
+        Number of units or synapses.
+    """
+    if probe.units is not None:
+        return len(probe.units)
+    for q in plan.projections:
+        if q.name == probe.owner:
+            return len(q.variables[probe.variable])
+    return plan.population(probe.owner).size
 
 
 def initial_state(plan: Plan) -> State:

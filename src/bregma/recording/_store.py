@@ -78,8 +78,9 @@ def read(
 ) -> Recording | Dissimilarity | SpikeTrains:
     """Read what `write` wrote, or an array of another program that has our dimensions.
 
-    A folder of stores, as a simulation writes it, has one key for each of them. `lazy` leaves the values in the file, backed by Dask; by default those of 64 MiB and more
-    where Dask is installed. `max_bytes` is the most that may be loaded.
+    A folder of stores, as a simulation writes it, has one key for each of them. `lazy` leaves the
+    values in the file, backed by Dask; by default those of 64 MiB and more where Dask is
+    installed. `max_bytes` is the most that may be loaded.
     """
     stores = {unquote(x.name.removesuffix(".zarr")): x for x in sorted(path.glob("*.zarr"))}
     if stores:

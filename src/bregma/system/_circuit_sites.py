@@ -123,8 +123,8 @@ def check_possible(perturbation: Perturbation, site: CircuitSite) -> None:
             f"{perturbation}: {site.text!r} is what flows in, which can be added to; to hold "
             f"something, name the population that it comes from or a variable"
         )
-    patched = isinstance(perturbation, Patch) and site.kind == "variable"
-    if patched and not perturbation.recording.has_time:
+    over_time = not isinstance(perturbation, Patch) or perturbation.recording.has_time
+    if site.kind == "variable" and not over_time:
         raise CannotPerturb(
             f"{perturbation}: a variable is replayed step by step, but the recording is not over "
             "time; record it with bin=dt"
