@@ -140,7 +140,7 @@ def simulate_distributed(
     for first in range(0, n_steps, window):
         n = min(window, n_steps - first)
         checked = first + n == n_steps or first // PIECE != (first + n) // PIECE
-        fired = ranks.together(partial(run.window, n, checked))
+        fired = ranks.exchange(partial(run.window, n, checked))
         run.learn(n, fired)
     results = ranks.to_first(run.result())
     ranks.close()
@@ -162,14 +162,16 @@ class _Run:
         self.state = initial_state(part.plan)
         self.pieces: list[Outcome] = []
         self.recent: dict[str, Array] = {}
+        sizes = [p.size if p.name in part.ghosts else 0 for p in part.whole.populations]
+        self.begins = np.append(0, np.cumsum(sizes))  # of populations, in numbers of all units
 
     def remember(self, longest: Mapping[str, int]) -> None:
         """Make room for as many steps of each population as spikes take to arrive somewhere."""
         sizes = {p.name: p.size for p in self.part.whole.populations}
         self.recent = {n: np.zeros((steps, sizes[n]), bool) for n, steps in longest.items()}
 
-    def window(self, n_steps: int, checked: bool) -> Fired:
-        """Run some steps; who fired here and is heard elsewhere, by numbers of the whole."""
+    def window(self, n_steps: int, checked: bool) -> Array:
+        """Run some steps; who fired here and is heard elsewhere, as step * all units + unit."""
         heard = {}
         for name, ghost in self.part.ghosts.items():
             rows = len(self.state.values[f"{ghost}.recent"])
@@ -180,11 +182,13 @@ class _Run:
         self.pieces.append(replace(outcome, state=State(outcome.state.step, {})))
         if checked:
             self._check()
-        return {
-            name: (steps - begin.step, units + self.part.own[name][0])
-            for name, (steps, units) in outcome.spikes.items()
-            if name in self.part.ghosts
-        }
+        found = [np.empty(0, np.int64)]
+        for first, p in zip(self.begins, self.part.whole.populations, strict=False):
+            if p.name in self.part.ghosts and p.name in outcome.spikes:
+                steps, units = outcome.spikes[p.name]
+                units = first + self.part.own[p.name][0] + units
+                found.append((steps - begin.step) * self.begins[-1] + units)
+        return np.concatenate(found)
 
     def _check(self) -> None:
         wrong = broken(self.state)
@@ -198,17 +202,17 @@ class _Run:
             "the parameters of its equation"
         )
 
-    def learn(self, n_steps: int, fired: list[Fired]) -> None:
+    def learn(self, n_steps: int, fired: list[Array]) -> None:
         """Move on by some steps, in which these fired."""
-        for name, rows in self.recent.items():
+        steps, units = np.divmod(np.concatenate(fired), max(1, self.begins[-1]))
+        for first, p in zip(self.begins, self.part.whole.populations, strict=False):
+            rows = self.recent.get(p.name, np.empty(0))
             if not len(rows):
                 continue
             rows[:-n_steps] = rows[n_steps:]
             rows[-n_steps:] = False
-            for those in fired:
-                if name in those:
-                    steps, units = those[name]
-                    rows[len(rows) - n_steps + steps, units] = True
+            mine = (units >= first) & (units < first + p.size)
+            rows[len(rows) - n_steps + steps[mine], units[mine] - first] = True
 
     def result(self) -> dict[str, Any]:
         """What belongs to this process, by name; synapses with the units that they come from."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
+import torch
 import torch.distributed as dist
 
 from bregma.errors import InvalidArgument, ProcessFailed
 
 T = TypeVar("T")
+Array = np.ndarray
+ROOM = 1000  # numbers in a message, at the beginning
 
 
 class Ranks:
@@ -41,6 +46,7 @@ class Ranks:
             dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
             atexit.register(dist.destroy_process_group)  # which cannot be begun a second time
         self.group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
+        self.room = ROOM
         self.number, self.count = dist.get_rank(), dist.get_world_size()
 
     def together(self, work: Callable[[], T]) -> list[T]:
@@ -77,6 +83,38 @@ class Ranks:
                 raise ProcessFailed(f"process {number} failed: {what}")
         return [result for result, _ in found]
 
+    def exchange(self, work: Callable[[], Array]) -> list[Array]:
+        """As `together`, for whole numbers: one message instead of two, mostly.
+
+        Parameters
+        ----------
+        work : callable
+            Gives an array of int64.
+
+        Returns
+        -------
+        list of array
+            Those of all processes.
+        """
+        mine, error = np.empty(0, np.int64), None
+        try:
+            mine = work()
+        except Exception as failure:
+            error = failure
+        while True:
+            sent = np.zeros(self.room + 1, np.int64)  # how many, then as many as fit
+            sent[0] = len(mine) if error is None else -1
+            sent[1 : len(mine) + 1] = mine[: self.room]
+            found = [torch.empty(self.room + 1, dtype=torch.int64) for _ in range(self.count)]
+            message = torch.from_numpy(sent)
+            self._talk(partial(dist.all_gather, found, message, group=self.group))
+            counts = [int(numbers[0]) for numbers in found]
+            if min(counts) < 0:
+                self.together(partial(_fail, error))
+            if max(counts) <= self.room:
+                return [x[1 : n + 1].numpy() for x, n in zip(found, counts, strict=True)]
+            self.room = 2 * max(counts)
+
     def to_first(self, mine: T) -> list[T] | None:
         """Results of all processes in the first one, None in the others."""
         found: list[Any] | None = [None] * self.count if self.number == 0 else None
@@ -94,3 +132,8 @@ class Ranks:
     def close(self) -> None:
         """Leave the group of this run."""
         dist.destroy_process_group(self.group)
+
+
+def _fail(error: Exception | None) -> None:
+    if error is not None:
+        raise error
