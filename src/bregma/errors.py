@@ -76,7 +76,9 @@ class InvalidEquation(InvalidArgument):
     ) -> None:
         self.reason, self.line, self.number, self.column = reason, line, number, column
         below = " " * column + "^" * max(1, min(width, len(line) - column))
-        super().__init__(f"{reason}\n  line {number}: {line}\n  {' ' * len(f'line {number}: ')}{below}")
+        super().__init__(
+            f"{reason}\n  line {number}: {line}\n  {' ' * len(f'line {number}: ')}{below}"
+        )
 
 
 class UnstableSimulation(BregmaError, ArithmeticError):

@@ -41,9 +41,7 @@ def dale(
     return np.abs(weights) * sign.reshape(-1, *[1] * (weights.ndim - 1))
 
 
-def check_dale(
-    weights: Float[np.ndarray, "pre ..."], excitatory: Bool[np.ndarray, " pre"]
-) -> None:
+def check_dale(weights: Float[np.ndarray, "pre ..."], excitatory: Bool[np.ndarray, " pre"]) -> None:
     """Refuse weights of which one has not the sign of its unit; 0 has any sign.
 
     Parameters
