@@ -44,9 +44,9 @@ def finished(device: torch.device) -> None:
 
 def simulate(request: s.Request, device: torch.device) -> None:
     """Time the engine from a plan to spikes on the host."""
-    from bregma.dynamics import _triton
-    from bregma.dynamics._plan import plan
-    from bregma.dynamics._state import initial_state
+    from bregma.dynamics.engines import _triton
+    from bregma.dynamics.network._plan import plan
+    from bregma.dynamics.network._state import initial_state
     from dynamics_peers_bregma import SECONDS, build
 
     task, times = request.task, s.Times()

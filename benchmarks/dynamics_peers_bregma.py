@@ -15,9 +15,10 @@ from scipy import sparse
 
 import bregma
 import dynamics_settings as s
-from bregma.dynamics import FromMatrix, Network, Neuron, Population, Projection, Synapse, _cpu
-from bregma.dynamics._plan import plan
-from bregma.dynamics._state import initial_state
+from bregma.dynamics import FromMatrix, Network, Neuron, Population, Projection, Synapse
+from bregma.dynamics.engines import _cpu
+from bregma.dynamics.network._plan import plan
+from bregma.dynamics.network._state import initial_state
 
 CUBA = "dv/dt = (g_e + g_i - (v - E_L))/tau_m (unless refractory)"
 COBA = "dv/dt = (g_e*(E_exc - v) + g_i*(E_inh - v) - (v - E_L))/tau_m (unless refractory)"

@@ -49,7 +49,7 @@ def network(n_synapses, how):
 def main(n_synapses, how):
     """One case, in this process."""
     from bregma.dynamics import simulate, simulate_distributed
-    from bregma.dynamics._plan import plan
+    from bregma.dynamics.network._plan import plan
 
     run = simulate_distributed if how == "two" else simulate
     run(network(10**6, how), DT * 20, seed=0, dt=DT)  # compile

@@ -91,8 +91,8 @@ def networks():
     """Each network goes on from a state of the reference, in which much is under way."""
     import test_engines as engines
 
-    from bregma.dynamics._plan import plan
-    from bregma.dynamics._state import Probe, initial_state
+    from bregma.dynamics.network._plan import plan
+    from bregma.dynamics.network._state import Probe, initial_state
 
     v = Probe("E", "v", np.array([3, 0]), every=7)
     late = engines.balanced("coba", "1*ms*rand")
@@ -117,8 +117,8 @@ def networks():
 def perturbed():
     import test_perturb
 
-    from bregma.dynamics._plan import plan
-    from bregma.dynamics._state import Probe, initial_state
+    from bregma.dynamics.network._plan import plan
+    from bregma.dynamics.network._state import Probe, initial_state
 
     made = plan(test_perturb.perturbed_in_every_way(), dt=1e-3, seed=1, dtype=np.float64)
     assert compare(made, initial_state(made), 60, [Probe("E", "v")], 1e-9, 1e-13) > 40
@@ -129,8 +129,8 @@ def room():
     import test_engines as engines
 
     from bregma.dynamics import Drive, FixedProbability, Network, Neuron, Population, Projection
-    from bregma.dynamics._plan import plan
-    from bregma.dynamics._state import initial_state
+    from bregma.dynamics.network._plan import plan
+    from bregma.dynamics.network._state import initial_state
 
     always = Neuron("dv/dt = 0/ms", spike="v > -1", reset="v = v", params={})
     projections = [
@@ -158,8 +158,8 @@ def room():
 def scan():
     import test_scan as scans
 
-    from bregma.dynamics import _scan
-    from bregma.dynamics._eager_scan import eager_scan
+    from bregma.dynamics.training import _scan
+    from bregma.dynamics.training._eager_scan import eager_scan
 
     def on(where, problem, segment=None):
         """What comes out, and its gradients."""
@@ -201,7 +201,7 @@ def layers():
     """Layers on what stands for a GPU here: the same as on the CPU, with parameters that learn."""
     import test_scan as scans
 
-    from bregma.dynamics import _scan
+    from bregma.dynamics.training import _scan
     from bregma.nn import Spiking
 
     neuron = scans.SPIKING["LIF to zero, refractory"]
@@ -224,9 +224,9 @@ def functions():
     from numba import njit
     from numba.core.registry import CPUDispatcher as Dispatcher
 
-    from bregma.dynamics import _math_triton as ours
-    from bregma.dynamics._math_numba import NAMES
-    from bregma.dynamics._triton_print import load
+    from bregma.dynamics.engines import _math_triton as ours
+    from bregma.dynamics.engines._math_numba import NAMES
+    from bregma.dynamics.engines._triton_print import load
 
     @njit(error_model="numpy")
     def each(function, x):

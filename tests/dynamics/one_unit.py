@@ -9,12 +9,12 @@ import scipy.integrate
 import scipy.special
 import sympy
 
-from bregma.dynamics._evaluate import evaluate, prepare
-from bregma.dynamics._functions import dexprel, exprel
-from bregma.dynamics._grammar import names_of
-from bregma.dynamics._integrate import next_of, noise_of
-from bregma.dynamics._print import Dialect, write, write_program
-from bregma.dynamics._step import common_parts, step_of
+from bregma.dynamics.language._evaluate import evaluate, prepare
+from bregma.dynamics.language._functions import dexprel, exprel
+from bregma.dynamics.language._grammar import names_of
+from bregma.dynamics.language._integrate import next_of, noise_of
+from bregma.dynamics.language._print import Dialect, write, write_program
+from bregma.dynamics.language._step import common_parts, step_of
 
 NUMPY = Dialect(
     number="{}",

@@ -27,10 +27,9 @@ from bregma.dynamics import (
     Projection,
     Spikes,
     Synapse,
-    _distributed,
-    _ranks,
     simulate_distributed,
 )
+from bregma.dynamics.network import _distributed, _ranks
 from bregma.recording import SpikeTrains
 
 LIF = Neuron(

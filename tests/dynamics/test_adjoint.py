@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bregma.dynamics import models
-from bregma.dynamics._adjoint import adjoint, adjoint_of
-from bregma.dynamics._evaluate import evaluate, prepare
-from bregma.dynamics._functions import spike
-from bregma.dynamics._grammar import (
+from bregma.dynamics.language._adjoint import adjoint, adjoint_of
+from bregma.dynamics.language._evaluate import evaluate, prepare
+from bregma.dynamics.language._functions import spike
+from bregma.dynamics.language._grammar import (
     Assignment,
     Place,
     names_of,
@@ -20,8 +20,8 @@ from bregma.dynamics._grammar import (
     parse_statements,
     symbol,
 )
-from bregma.dynamics._step import common_parts, step_of
-from bregma.dynamics._surrogate import SURROGATES, surrogate_of
+from bregma.dynamics.language._step import common_parts, step_of
+from bregma.dynamics.language._surrogate import SURROGATES, surrogate_of
 from bregma.errors import InvalidEquation
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bregma.dynamics import _compile
+from bregma.dynamics.engines import _compile
 
 SOURCE = """
 @kernel
@@ -47,7 +47,7 @@ def test_the_file_is_named_by_its_content_and_mended_when_damaged(tmp_path):
 
 def test_another_process_reads_what_was_compiled(tmp_path):
     code = (
-        "import numpy as np\nfrom bregma.dynamics._compile import load\n"
+        "import numpy as np\nfrom bregma.dynamics.engines._compile import load\n"
         f"f = load({SOURCE!r}, 'float32').total\nf(np.zeros(3, np.float32))\n"
         "print(sum(f.stats.cache_hits.values()), sum(f.stats.cache_misses.values()))"
     )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bregma.dynamics._connect import (
+from bregma.dynamics.connect._connect import (
     AllToAll,
     FixedInDegree,
     FixedOutDegree,
@@ -19,11 +19,11 @@ from bregma.dynamics._connect import (
     Rule,
     capacity_for,
 )
-from bregma.dynamics._connect_given import FromMatrix
-from bregma.dynamics._connect_kernels import bernoulli_rows, hazard_of
-from bregma.dynamics._connect_space import SmallWorld, Spatial, grid_positions
-from bregma.dynamics._random import uniform
-from bregma.dynamics._transpose import transpose
+from bregma.dynamics.connect._connect_given import FromMatrix
+from bregma.dynamics.connect._connect_kernels import bernoulli_rows, hazard_of
+from bregma.dynamics.connect._connect_space import SmallWorld, Spatial, grid_positions
+from bregma.dynamics.connect._transpose import transpose
+from bregma.dynamics.randomness._random import uniform
 from bregma.errors import InvalidArgument
 
 KEY = 2**61 + 17
@@ -171,7 +171,7 @@ def test_jumps_equal_a_search_through_cumulated_hazards():
 
 
 def _pair(unit, block):
-    from bregma.dynamics._random_numba import uniform_pair
+    from bregma.dynamics.randomness._random_numba import uniform_pair
 
     pair = uniform_pair(KEY, unit, 0, 0, block)
     assert pair[0] == float(uniform(KEY, unit, 0, 0, block))

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from bregma.dynamics._connect_given import FromMatrix, FromTable
-from bregma.dynamics._dale import check_dale, dale
+from bregma.dynamics.connect._connect_given import FromMatrix, FromTable
+from bregma.dynamics.connect._dale import check_dale, dale
 from bregma.errors import InvalidArgument, UnknownName
 
 WEIGHTS = np.array([[0, 1.5, 0, -2], [0, 0, 0, 0], [3, 0, 0.5, 0]])

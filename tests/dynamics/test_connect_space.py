@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bregma.dynamics._connect_space import SmallWorld, Spatial, grid_positions
-from bregma.dynamics._space_kernels import box_tree
+from bregma.dynamics.connect._connect_space import SmallWorld, Spatial, grid_positions
+from bregma.dynamics.connect._space_kernels import box_tree
 from bregma.errors import InvalidArgument, UnknownName
 
 KEY = 2**61 + 17

@@ -28,10 +28,10 @@ from bregma.dynamics import (
     simulate,
     simulate_distributed,
 )
-from bregma.dynamics import _connect_part as connect_part
-from bregma.dynamics._connect_part import onto, places
-from bregma.dynamics._part import owned, part_of
-from bregma.dynamics._plan import plan
+from bregma.dynamics.connect import _connect_part as connect_part
+from bregma.dynamics.connect._connect_part import onto, places
+from bregma.dynamics.network._part import owned, part_of
+from bregma.dynamics.network._plan import plan
 from bregma.errors import InvalidArgument
 
 STARTED = [sys.executable, "-m", "torch.distributed.run", "--standalone"]

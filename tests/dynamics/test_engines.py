@@ -24,9 +24,9 @@ from bregma.dynamics import (
     Spikes,
     Synapse,
 )
-from bregma.dynamics._plan import plan
-from bregma.dynamics._simulate import ENGINES, engines_here
-from bregma.dynamics._state import Probe, initial_state
+from bregma.dynamics.network._plan import plan
+from bregma.dynamics.network._simulate import ENGINES, engines_here
+from bregma.dynamics.network._state import Probe, initial_state
 from bregma.recording import SpikeTrains
 
 DT = 1e-4

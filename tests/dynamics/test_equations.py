@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bregma.dynamics._equations import parse_equations
-from bregma.dynamics._neuron import FLAGS, Neuron
+from bregma.dynamics.language._equations import parse_equations
+from bregma.dynamics.language._neuron import FLAGS, Neuron
 from bregma.errors import BregmaError, InvalidArgument, InvalidEquation
 
 

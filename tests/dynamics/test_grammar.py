@@ -10,9 +10,9 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bregma.dynamics._evaluate import evaluate
-from bregma.dynamics._functions import FUNCTIONS
-from bregma.dynamics._grammar import Place, parse_expression, parse_statements
+from bregma.dynamics.language._evaluate import evaluate
+from bregma.dynamics.language._functions import FUNCTIONS
+from bregma.dynamics.language._grammar import Place, parse_expression, parse_statements
 from bregma.errors import BregmaError, InvalidEquation
 
 

@@ -8,11 +8,11 @@ import scipy.linalg
 import torch
 from one_unit import simulate, solve
 
-from bregma.dynamics._evaluate import prepare
-from bregma.dynamics._grammar import Place, parse_expression
-from bregma.dynamics._integrate import coefficient_and_rest
-from bregma.dynamics._neuron import Neuron
-from bregma.dynamics._step import step_of
+from bregma.dynamics.language._evaluate import prepare
+from bregma.dynamics.language._grammar import Place, parse_expression
+from bregma.dynamics.language._integrate import coefficient_and_rest
+from bregma.dynamics.language._neuron import Neuron
+from bregma.dynamics.language._step import step_of
 from bregma.errors import InvalidArgument
 
 PENDULUM = "dx/dt = y\ndy/dt = -sin(x) - k*y**3"

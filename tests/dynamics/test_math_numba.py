@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from bregma.dynamics import _math_numba
-from bregma.dynamics._math_numba import NAMES
+from bregma.dynamics.engines import _math_numba
+from bregma.dynamics.engines._math_numba import NAMES
 
 
 def exact_exprel(x):

@@ -11,7 +11,7 @@ import torch
 from one_unit import simulate, solve
 
 from bregma.dynamics import models
-from bregma.dynamics._evaluate import evaluate
+from bregma.dynamics.language._evaluate import evaluate
 from bregma.dynamics.models._adex import PATTERNS
 from bregma.errors import UnknownName
 

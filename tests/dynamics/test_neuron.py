@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from bregma.dynamics._initial import initial_values
-from bregma.dynamics._neuron import Neuron
-from bregma.dynamics._step import step_of
+from bregma.dynamics.language._initial import initial_values
+from bregma.dynamics.language._neuron import Neuron
+from bregma.dynamics.language._step import step_of
 from bregma.errors import InvalidArgument, InvalidEquation, UnknownName
 
 TEXT = "dv/dt = (E - v + R*I)/tau : volt"
@@ -170,5 +170,5 @@ def test_a_neuron_needs_neither_torch_nor_numba_nor_pint():
         "print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "bregma.dynamics._neuron" in done.stdout.split()
+    assert "bregma.dynamics.language._neuron" in done.stdout.split()
     assert not {"torch", "numba", "pint", "scipy", "xarray"} & set(done.stdout.split())

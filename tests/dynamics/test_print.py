@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from one_unit import NUMPY, numpy_exprel
 
 from bregma.dynamics import models
-from bregma.dynamics._compile import load
-from bregma.dynamics._evaluate import evaluate
-from bregma.dynamics._functions import spike
-from bregma.dynamics._grammar import Place, names_of, parse_expression, symbol
-from bregma.dynamics._print import NUMBA, write, write_program
-from bregma.dynamics._step import common_parts, step_of
+from bregma.dynamics.engines._compile import load
+from bregma.dynamics.language._evaluate import evaluate
+from bregma.dynamics.language._functions import spike
+from bregma.dynamics.language._grammar import Place, names_of, parse_expression, symbol
+from bregma.dynamics.language._print import NUMBA, write, write_program
+from bregma.dynamics.language._step import common_parts, step_of
 from bregma.errors import InvalidEquation
 
 TEXTS = [

@@ -14,9 +14,9 @@ import torch
 from numba import njit
 from scipy import stats
 
-from bregma.dynamics import _random as in_numpy
-from bregma.dynamics import _random_numba as in_numba
-from bregma.dynamics import _random_torch as in_torch
+from bregma.dynamics.randomness import _random as in_numpy
+from bregma.dynamics.randomness import _random_numba as in_numba
+from bregma.dynamics.randomness import _random_torch as in_torch
 from bregma.errors import InvalidArgument
 
 KEY = 2**62 + 987654321
@@ -99,7 +99,7 @@ def test_torch_gives_the_same_bits():
 KERNEL = """
 import sys
 import numpy as np, torch, triton, triton.language as tl
-from bregma.dynamics import _random_triton as random
+from bregma.dynamics.randomness import _random_triton as random
 
 @triton.jit
 def kernel(key, step, mean, out, out_32, theirs, n, SIZE: tl.constexpr):

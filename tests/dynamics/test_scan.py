@@ -8,11 +8,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from bregma.dynamics import Neuron
-from bregma.dynamics._eager_scan import eager_scan
-from bregma.dynamics._evaluate import prepare
-from bregma.dynamics._scan import ScanSettings, scan
-from bregma.dynamics._scan_program import ScanProgram
-from bregma.dynamics._step import step_of
+from bregma.dynamics.language._evaluate import prepare
+from bregma.dynamics.language._step import step_of
+from bregma.dynamics.training._eager_scan import eager_scan
+from bregma.dynamics.training._scan import ScanSettings, scan
+from bregma.dynamics.training._scan_program import ScanProgram
 from bregma.errors import InvalidArgument, UnstableSimulation
 
 T, B, N = 30, 3, 5

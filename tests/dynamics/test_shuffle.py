@@ -20,7 +20,7 @@ from bregma.dynamics import (
     rewire,
     shuffle_weights,
 )
-from bregma.dynamics._plan import plan
+from bregma.dynamics.network._plan import plan
 from bregma.errors import InvalidArgument
 
 CELL = Neuron("dv/dt = -v/tau", spike="v > 1", reset="v = 0", params={"tau": "10 ms"})

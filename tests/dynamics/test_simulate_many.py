@@ -15,10 +15,10 @@ from bregma.dynamics import (
     Population,
     Projection,
     Synapse,
-    _memory,
     simulate,
     simulate_many,
 )
+from bregma.dynamics.network import _memory
 from bregma.errors import InvalidArgument, UnknownName
 
 LIF = Neuron(

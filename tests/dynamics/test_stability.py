@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from bregma.dynamics._neuron import Neuron
-from bregma.dynamics._stability import stability
+from bregma.dynamics.language._neuron import Neuron
+from bregma.dynamics.language._stability import stability
 from bregma.errors import InvalidArgument, UnknownName, UnstableSimulation
 
 DECAY = "dv/dt = -v/tau\ndw/dt = (v - w)/(50*tau)"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from one_unit import evaluate_first, simulate
 
 from bregma.dynamics import models
-from bregma.dynamics._evaluate import evaluate, prepare
-from bregma.dynamics._functions import spike
-from bregma.dynamics._grammar import (
+from bregma.dynamics.language._evaluate import evaluate, prepare
+from bregma.dynamics.language._functions import spike
+from bregma.dynamics.language._grammar import (
     Assignment,
     Place,
     names_of,
@@ -21,9 +21,9 @@ from bregma.dynamics._grammar import (
     parse_statements,
     symbol,
 )
-from bregma.dynamics._integrate import advance, noise_of
-from bregma.dynamics._neuron import Neuron
-from bregma.dynamics._step import Hoist, common_parts, step_of
+from bregma.dynamics.language._integrate import advance, noise_of
+from bregma.dynamics.language._neuron import Neuron
+from bregma.dynamics.language._step import Hoist, common_parts, step_of
 from bregma.errors import InvalidArgument, InvalidEquation
 
 ALL = [getattr(models, name) for name in models.__all__]

@@ -23,11 +23,10 @@ from bregma.dynamics import (
     Simulation,
     State,
     Synapse,
-    _reference,
-    _simulate,
-    _to_disk,
     simulate,
 )
+from bregma.dynamics.engines import _reference
+from bregma.dynamics.network import _simulate, _to_disk
 from bregma.errors import InvalidArgument, UnknownName
 
 pytest.importorskip("zarr", reason="needs the extra 'scale'")
@@ -154,7 +153,8 @@ SCRIPT = """
 import sys, time
 sys.path.insert(0, {folder!r})
 import test_to_disk as t
-from bregma.dynamics import _reference, _simulate
+from bregma.dynamics.engines import _reference
+from bregma.dynamics.network import _simulate
 _simulate.PIECE = 17
 original = _reference.run
 def slow(*args):

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bregma.dynamics import _units
+from bregma.dynamics.language import _units
 from bregma.errors import InvalidArgument
 
 REGISTRY = pint.UnitRegistry()

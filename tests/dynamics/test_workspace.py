@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bregma.dynamics._workspace import Workspace
+from bregma.dynamics.training._workspace import Workspace
 
 SHAPE = (1 << 10, 1 << 9)  # two megabytes of float32
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bregma.dynamics._events import events_of
+from bregma.dynamics.training._events import events_of
 from bregma.errors import InvalidArgument
 from bregma.nn import EventLinear
 

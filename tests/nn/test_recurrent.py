@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bregma.dynamics import Neuron
-from bregma.dynamics._eager_scan import eager_scan
+from bregma.dynamics.training._eager_scan import eager_scan
 from bregma.errors import InvalidArgument
 from bregma.nn import SpikingRecurrent
 

@@ -1,4 +1,4 @@
-"""Neurons, synapses and plasticity as equations, and the engines that run them; trainable layers live in nn."""
+"""Neurons, synapses and networks as equations, and what runs them; trainable layers live in nn."""
 
 import lazy_loader as _lazy
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from bregma.dynamics._eager_scan import eager_step
-from bregma.dynamics._eligibility import Eligibility, StepJacobian
-from bregma.dynamics._scan_program import SPIKE, out_of
+from bregma.dynamics.training._eager_scan import eager_step
+from bregma.dynamics.training._eligibility import Eligibility, StepJacobian
+from bregma.dynamics.training._scan_program import SPIKE, out_of
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.nn._event_linear import EventLinear
 from bregma.nn._recurrent import SpikingRecurrent

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bregma.dynamics._events import Events, events_of, product, weight_gradient
-from bregma.dynamics._workspace import workspace
+from bregma.dynamics.training._events import Events, events_of, product, weight_gradient
+from bregma.dynamics.training._workspace import workspace
 from bregma.errors import InvalidArgument
 from bregma.run import spawn_torch
 

@@ -17,8 +17,8 @@ from torch import nn
 
 from bregma._extras import require
 from bregma.dynamics import Neuron
-from bregma.dynamics._evaluate import evaluate
-from bregma.dynamics._grammar import names_of, symbol
+from bregma.dynamics.language._evaluate import evaluate
+from bregma.dynamics.language._grammar import names_of, symbol
 from bregma.errors import InvalidArgument
 from bregma.nn._event_linear import EventLinear
 from bregma.nn._sequence import SpikingSequential

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bregma.dynamics import Neuron
-from bregma.dynamics._eager_scan import eager_scan
-from bregma.dynamics._recurrent_scan import recurrent_scan
-from bregma.dynamics._scan import ScanSettings
+from bregma.dynamics.training._eager_scan import eager_scan
+from bregma.dynamics.training._recurrent_scan import recurrent_scan
+from bregma.dynamics.training._scan import ScanSettings
 from bregma.errors import InvalidArgument
 from bregma.nn._spiking import Spiking, State
 from bregma.run import spawn_torch

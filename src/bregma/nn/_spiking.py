@@ -9,15 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bregma.dynamics import Neuron, _random_torch, _units
-from bregma.dynamics._eager_scan import eager_scan
-from bregma.dynamics._evaluate import prepare
-from bregma.dynamics._initial import initial_values
-from bregma.dynamics._integrate import noise_of
-from bregma.dynamics._scan import ScanSettings, scan
-from bregma.dynamics._scan_program import ScanProgram
-from bregma.dynamics._stability import stability
-from bregma.dynamics._step import step_of
+from bregma.dynamics import Neuron
+from bregma.dynamics.language import _units
+from bregma.dynamics.language._evaluate import prepare
+from bregma.dynamics.language._initial import initial_values
+from bregma.dynamics.language._integrate import noise_of
+from bregma.dynamics.language._stability import stability
+from bregma.dynamics.language._step import step_of
+from bregma.dynamics.randomness import _random_torch
+from bregma.dynamics.training._eager_scan import eager_scan
+from bregma.dynamics.training._scan import ScanSettings, scan
+from bregma.dynamics.training._scan_program import ScanProgram
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.run import derive
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bregma.dynamics._neuron import Neuron
+from bregma.dynamics.language._neuron import Neuron
 from bregma.errors import UnknownName
 
 # C (pF), g_L (nS), E_L, V_T, D (mV), a (nS), tau_w (ms), b (pA), V_r (mV), and the current (pA) at

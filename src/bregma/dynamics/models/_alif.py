@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bregma.dynamics._neuron import Neuron
+from bregma.dynamics.language._neuron import Neuron
 
 
 def alif(**params: Any) -> Neuron:

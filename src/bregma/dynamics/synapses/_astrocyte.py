@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bregma.dynamics._neuron import Neuron
-from bregma.dynamics._synapse import Synapse
+from bregma.dynamics.language._neuron import Neuron
+from bregma.dynamics.language._synapse import Synapse
 
 
 def astrocyte(**params: Any) -> Neuron:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bregma.dynamics._synapse import Synapse
+from bregma.dynamics.language._synapse import Synapse
 
 
 def short_term_plasticity(into: str = "v", **params: Any) -> Synapse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bregma.dynamics._synapse import Synapse
+from bregma.dynamics.language._synapse import Synapse
 
 
 def voltage_stdp(into: str = "v", w: Any = 0.5, **params: Any) -> Synapse:
@@ -23,8 +23,8 @@ def voltage_stdp(into: str = "v", w: Any = 0.5, **params: Any) -> Synapse:
         First weight, between 0 and w_max.
     **params : float, str or array
         Values in place of these, for the visual cortex: A_LTD = 0.14 /V (14e-5 /mV),
-        A_LTP = 80 /V² (8e-5 /mV²), theta_minus = -70.6 mV, theta_plus = -45.3 mV, tau_minus = 10 ms,
-        tau_plus = 7 ms, tau_x = 15 ms; w_max = 3, gain = 1 mV.
+        A_LTP = 80 /V² (8e-5 /mV²), theta_minus = -70.6 mV, theta_plus = -45.3 mV,
+        tau_minus = 10 ms, tau_plus = 7 ms, tau_x = 15 ms; w_max = 3, gain = 1 mV.
 
     Returns
     -------

@@ -1,0 +1,1 @@
+"""Who is connected with whom: rules, given connectomes, and what is done with graphs."""
