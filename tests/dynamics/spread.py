@@ -29,7 +29,7 @@ from bregma.dynamics import (
     Synapse,
     simulate_distributed,
 )
-from bregma.dynamics.network import _distributed, _ranks
+from bregma.dynamics.running import _distributed, _ranks
 from bregma.recording import SpikeTrains
 
 LIF = Neuron(

@@ -30,8 +30,8 @@ from bregma.dynamics import (
 )
 from bregma.dynamics.connect import _connect_part as connect_part
 from bregma.dynamics.connect._connect_part import onto, places
-from bregma.dynamics.network._part import owned, part_of
 from bregma.dynamics.network._plan import plan
+from bregma.dynamics.running._part import owned, part_of
 from bregma.errors import InvalidArgument
 
 STARTED = [sys.executable, "-m", "torch.distributed.run", "--standalone"]

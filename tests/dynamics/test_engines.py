@@ -25,8 +25,8 @@ from bregma.dynamics import (
     Synapse,
 )
 from bregma.dynamics.network._plan import plan
-from bregma.dynamics.network._simulate import ENGINES, engines_here
 from bregma.dynamics.network._state import Probe, initial_state
+from bregma.dynamics.running._simulate import ENGINES, engines_here
 from bregma.recording import SpikeTrains
 
 DT = 1e-4

@@ -111,6 +111,35 @@ def test_kinetics_of_synapses_flow_into_any_neuron():
     np.testing.assert_allclose(s[79:], 3 * np.exp(-t[79:] / 0.005))
 
 
+@pytest.mark.parametrize("names", [("slow__x", "slow__y"), ("a-b", "a-c")])
+def test_currents_of_projections_keep_their_own_parameters(names):
+    cell = Neuron("dv/dt = (I - v)/tau", params={"tau": "20 ms"})
+    kick = Synapse("ds/dt = -s/tau_s (post)", on_pre="s += 1", current={"I": "s"},
+                   params={"tau_s": "5 ms"})  # fmt: skip
+
+    def last(*labels):
+        pair = zip(labels, (kick, kick.with_params(tau_s="50 ms")), strict=True)
+        projections = [Projection("S", "A", syn, AllToAll(), name=n) for n, syn in pair]
+        n = Network({"S": source([0.005]), "A": Population(cell, 1)}, projections)
+        return trace(run(n, "50 ms", record={"A": ["v"]}), "A.v")[-1, 0]
+
+    assert last(*names) == last("one", "two") > 0
+
+
+def test_projections_whose_currents_cannot_be_told_apart_are_refused():
+    kick = Synapse("ds/dt = -s/tau_s (post)", on_pre="s += 1", current={"I": "s"},
+                   params={"tau_s": "5 ms"})  # fmt: skip
+    projections = [Projection("A", "A", kick, AllToAll(), name=n) for n in ("a-b", "a+b")]
+    with pytest.raises(InvalidArgument, match="'a-b' and 'a\\+b' are both 'a_b'"):
+        run(Network({"A": Population(LIF, 2)}, projections), 0.001)
+
+
+def test_what_is_recorded_may_be_named_by_any_iterable():
+    n = Network({"A": Population(LEAK, 2)})
+    found = run(n, "1 ms", record={"A": (name for name in ["v"])})
+    assert list(found.traces) == ["A.v"]
+
+
 def test_a_current_of_single_synapses_is_refused():
     syn = Synapse("ds/dt = -s/tau", on_pre="s += 1", current={"I": "s"}, params={"tau": "5 ms"})
     n = Network({"A": Population(LIF, 2)}, [Projection("A", "A", syn, AllToAll())])

@@ -23,10 +23,10 @@ from bregma.dynamics import (
     estimate_memory,
     simulate,
 )
-from bregma.dynamics.network._part import part_of
 from bregma.dynamics.network._plan import plan
-from bregma.dynamics.network._simulate import ENGINES
 from bregma.dynamics.network._state import initial_state
+from bregma.dynamics.running._part import part_of
+from bregma.dynamics.running._simulate import ENGINES
 from bregma.errors import InvalidArgument
 
 LIF = Neuron(

@@ -29,7 +29,7 @@ from bregma.dynamics import (
     simulate,
     stimulate,
 )
-from bregma.dynamics.network._simulate import engines_here
+from bregma.dynamics.running._simulate import engines_here
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.recording import SpikeTrains
 

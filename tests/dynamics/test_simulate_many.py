@@ -18,7 +18,7 @@ from bregma.dynamics import (
     simulate,
     simulate_many,
 )
-from bregma.dynamics.network import _memory
+from bregma.dynamics.running import _memory
 from bregma.errors import InvalidArgument, UnknownName
 
 LIF = Neuron(

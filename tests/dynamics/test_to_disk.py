@@ -26,7 +26,7 @@ from bregma.dynamics import (
     simulate,
 )
 from bregma.dynamics.engines import _reference
-from bregma.dynamics.network import _simulate, _to_disk
+from bregma.dynamics.running import _simulate, _to_disk
 from bregma.errors import InvalidArgument, UnknownName
 
 pytest.importorskip("zarr", reason="needs the extra 'scale'")
@@ -154,7 +154,7 @@ import sys, time
 sys.path.insert(0, {folder!r})
 import test_to_disk as t
 from bregma.dynamics.engines import _reference
-from bregma.dynamics.network import _simulate
+from bregma.dynamics.running import _simulate
 _simulate.PIECE = 17
 original = _reference.run
 def slow(*args):

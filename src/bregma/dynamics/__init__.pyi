@@ -14,7 +14,7 @@ from .connect._connect_space import Spatial as Spatial
 from .connect._connect_space import grid_positions as grid_positions
 from .connect._dale import check_dale as check_dale
 from .connect._dale import dale as dale
-from .network._distributed import simulate_distributed as simulate_distributed
+from .running._distributed import simulate_distributed as simulate_distributed
 from .network._network import Drive as Drive
 from .network._network import Network as Network
 from .network._network import Poisson as Poisson
@@ -24,7 +24,7 @@ from .network._network import Projection as Projection
 from .network._network import Spikes as Spikes
 from .network._hold import Hold as Hold
 from .language._neuron import Neuron as Neuron
-from .network._memory import estimate_memory as estimate_memory
+from .running._memory import estimate_memory as estimate_memory
 from .network._on_the_fly import OnTheFly as OnTheFly
 from .network._perturb import add_noise as add_noise
 from .network._perturb import clamp as clamp
@@ -33,13 +33,13 @@ from .network._perturb import replay as replay
 from .network._perturb import scale as scale
 from .network._perturb import silence as silence
 from .network._perturb import stimulate as stimulate
-from .connect._shuffle import rewire as rewire
-from .connect._shuffle import shuffle_weights as shuffle_weights
-from .network._simulate import Simulation as Simulation
-from .network._simulate import simulate as simulate
-from .network._simulate_many import simulate_many as simulate_many
+from .network._nulls import rewire as rewire
+from .network._nulls import shuffle_weights as shuffle_weights
+from .running._simulate import Simulation as Simulation
+from .running._simulate import simulate as simulate
+from .running._simulate_many import simulate_many as simulate_many
 from .language._stability import stability as stability
 from .network._state import State as State
 from .language._surrogate import surrogate_of as surrogate_of
 from .language._synapse import Synapse as Synapse
-from .network._trials import Trials as Trials
+from .running._trials import Trials as Trials

@@ -103,7 +103,7 @@ class CircuitSystem:
         window: tuple[float, float] | None = None,
         frame: float = 0.01,
         dt: float = 1e-4,
-        engine: str = "cpu",
+        engine: str = "auto",
         dtype: str = "float32",
         name: str = "circuit",
     ) -> None:

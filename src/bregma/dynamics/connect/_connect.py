@@ -203,7 +203,7 @@ class FixedInDegree(Rule):
         others = excluded(self.self_connections, n_pre, n_post)
         if n_post > 0:
             _check_enough(self.k, n_pre - others, "sources")
-        return Rows(*kernels.in_degree_rows(key, first, last, n_pre, n_post, self.k, others))
+        return Rows(*kernels.in_degree_rows(key, first, last, n_pre, 0, n_post, self.k, others))
 
 
 @dataclass(frozen=True)

@@ -110,14 +110,14 @@ def out_degree_rows(key, first, last, n_post, k, others):
 
 @no_type_check
 @compiled
-def in_degree_rows(key, first, last, n_pre, n_post, k, others):
-    """k different sources of each target; those of the slice are kept, target by target."""
+def in_degree_rows(key, first, last, n_pre, begin, end, k, others):
+    """k different sources of each target of a part; those of the slice are kept, by target."""
     taken, sources = np.zeros(n_pre, np.bool_), np.empty(k, np.int32)
     indptr = np.zeros(last - first + 1, np.int64)
     targets = np.empty(0, np.int32)
     place = indptr[:-1].copy()
     for filling in (False, True):  # drawn twice: to count, and to fill
-        for j in range(n_post):
+        for j in range(begin, end):
             _subset(key, j, n_pre - others, k, taken, sources)
             for c in range(k):
                 i = sources[c] + (others and sources[c] >= j) - first

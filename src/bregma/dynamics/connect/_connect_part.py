@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import no_type_check
 
 import numpy as np
 import scipy.sparse
@@ -71,7 +70,9 @@ class Onto(Rule):
         if isinstance(self.rule, FixedInDegree):
             others = 0 if self.rule.self_connections else 1
             part = self.begin, self.end
-            return Rows(*_in_degree(key, first, last, n_pre, *part, self.rule.k, others))
+            return Rows(
+                *kernels.in_degree_rows(key, first, last, n_pre, *part, self.rule.k, others)
+            )
         counts, kept = [np.zeros(1, np.int64)], [np.empty(0, np.int32)]
         for drawn in _slices(self.rule, n_pre, n_post, key, first, last):
             here = (drawn.targets >= self.begin) & (drawn.targets < self.end)
@@ -117,29 +118,3 @@ def _slices(rule: Rule, n_pre: int, n_post: int, key: int, first: int, last: int
         width = max(1, SYNAPSES * (stop - first) // max(1, len(drawn.targets)))
         yield drawn
         first = stop
-
-
-@no_type_check
-@kernels.compiled
-def _in_degree(key, first, last, n_pre, begin, end, k, others):
-    """k different sources of each target of a part, of which those of the slice are kept."""
-    taken, sources = np.zeros(n_pre, np.bool_), np.empty(k, np.int32)
-    indptr = np.zeros(last - first + 1, np.int64)
-    targets = np.empty(0, np.int32)
-    place = indptr[:-1].copy()
-    for filling in (False, True):  # drawn twice: to count, and to fill
-        for j in range(begin, end):
-            kernels._subset(key, j, n_pre - others, k, taken, sources)
-            for c in range(k):
-                i = sources[c] + (others and sources[c] >= j) - first
-                if 0 <= i < last - first:
-                    if filling:
-                        targets[place[i]] = j
-                        place[i] += 1
-                    else:
-                        indptr[i + 1] += 1
-        if not filling:
-            indptr[:] = np.cumsum(indptr)
-            place[:] = indptr[:-1]
-            targets = np.empty(indptr[-1], np.int32)
-    return indptr, targets

@@ -13,12 +13,12 @@ from bregma.dynamics.engines._cpu_kernels import enter
 from bregma.dynamics.engines._cpu_lazy import lazy_variables, powers
 from bregma.dynamics.engines._cpu_population import rests_of
 from bregma.dynamics.language import _units
+from bregma.dynamics.network._hold import FOREVER
 from bregma.dynamics.network._network import Poisson, Spikes
 from bregma.dynamics.network._plan import Plan, PopulationPlan, ProjectionPlan
 from bregma.dynamics.network._state import Probe, State
 
 Array = np.ndarray
-FOREVER = 2**62  # steps
 
 
 class Fixed:

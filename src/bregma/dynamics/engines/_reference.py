@@ -15,7 +15,7 @@ from bregma.dynamics.language._integrate import next_of, noise_of
 from bregma.dynamics.network._hold import FREE, SPIKES
 from bregma.dynamics.network._network import Poisson, Spikes
 from bregma.dynamics.network._plan import Plan, PopulationPlan, ProjectionPlan, Statement
-from bregma.dynamics.network._state import Outcome, Probe, State
+from bregma.dynamics.network._state import Outcome, Probe, State, width_of
 from bregma.dynamics.randomness import _random
 
 Tensor = torch.Tensor
@@ -63,7 +63,7 @@ def run(plan: Plan, state: State, n_steps: int, probes: Sequence[Probe] = ()) ->
             for n, found in spikes.items()
         },
         traces=tuple(
-            np.stack(t) if t else np.empty((0, world.width(p)), plan.dtype)
+            np.stack(t) if t else np.empty((0, width_of(plan, p)), plan.dtype)
             for p, t in zip(probes, traces, strict=True)
         ),
         state=State(state.step + n_steps, {n: v.numpy().copy() for n, v in world.values.items()}),
@@ -330,10 +330,6 @@ class _World:
             value = value.broadcast_to(p.size)
         array = value.numpy()
         return (array if probe.units is None else array[probe.units]).copy()
-
-    def width(self, probe: Probe) -> int:
-        """How many values a probe writes down each time."""
-        return len(self.look(probe, 0))
 
 
 def poisson_fires(p: PopulationPlan, k: int, dt: float) -> np.ndarray:

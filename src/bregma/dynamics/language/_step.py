@@ -24,7 +24,7 @@ from bregma.dynamics.language import _units
 from bregma.dynamics.language._functions import spike
 from bregma.dynamics.language._grammar import Assignment, Place, names_of, symbol
 from bregma.dynamics.language._integrate import Linear, advance, next_of, noise_of
-from bregma.dynamics.language._merge import Merged
+from bregma.dynamics.language._merged import Merged
 from bregma.dynamics.language._neuron import Neuron
 from bregma.errors import InvalidArgument
 

@@ -1,1 +1,1 @@
-"""Networks: what they are made of, their numbers, how they are run, perturbed and looked at."""
+"""Networks: what they are made of, their numbers, and how they are perturbed."""

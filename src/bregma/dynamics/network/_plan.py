@@ -9,11 +9,11 @@ import numpy as np
 from bregma.dynamics.language import _units
 from bregma.dynamics.language._evaluate import prepare
 from bregma.dynamics.language._initial import initial_values
-from bregma.dynamics.language._merge import merged
 from bregma.dynamics.language._neuron import Neuron
 from bregma.dynamics.language._stability import stability
 from bregma.dynamics.language._step import step_of
 from bregma.dynamics.network._hold import FOREVER, hold_plan, window_steps
+from bregma.dynamics.network._merge import merged
 from bregma.dynamics.network._network import Drive, Network, PoissonDrive, Population
 from bregma.dynamics.network._on_the_fly import planned
 from bregma.dynamics.network._plan_parts import DrivePlan as DrivePlan
@@ -114,7 +114,7 @@ def drive_plan(d: Drive, size: int, dt: float, dtype: np.dtype) -> DrivePlan:
     """Give a drive of a population of some size its numbers."""
     values = np.asarray(_units.quantity(d.values)[0], dtype=np.float64)
     what = f"the drive of {d.variable!r} of {d.population!r}"
-    if values.ndim > 2 or (values.ndim and values.shape[-1] not in (size,)):
+    if values.ndim > 2 or (values.ndim and values.shape[-1] != size):
         raise InvalidArgument(
             f"{what} has the shape {values.shape}; the last axis must be {size} units"
         )

@@ -19,7 +19,7 @@ from bregma.dynamics.connect._connect_part import Onto
 from bregma.dynamics.language._step import Program, Step
 from bregma.dynamics.network._hold import FOREVER, SPIKES, HoldPlan
 from bregma.dynamics.network._network import Poisson, Spikes
-from bregma.errors import InvalidArgument
+from bregma.errors import InvalidArgument, UnknownName
 
 Array = np.ndarray
 
@@ -172,8 +172,11 @@ class Plan:
         return any(h.population == population and h.variable == SPIKES for h in self.holds)
 
     def population(self, name: str) -> PopulationPlan:
-        """The population of that name."""
-        return next(p for p in self.populations if p.name == name)
+        """The population of that name, or an error with the nearest names."""
+        for p in self.populations:
+            if p.name == name:
+                return p
+        raise UnknownName.of("population", name, [p.name for p in self.populations])
 
     @cached_property
     def stored(self) -> Plan:

@@ -17,10 +17,10 @@ from bregma.dynamics.language._equations import with_units
 from bregma.dynamics.language._evaluate import evaluate, prepare
 from bregma.dynamics.language._grammar import Assignment, Place, names_of, parse_expression, symbol
 from bregma.dynamics.language._integrate import advance
-from bregma.dynamics.language._merge import carried
 from bregma.dynamics.language._neuron import Neuron
 from bregma.dynamics.language._step import Constants, Hoist, Program
 from bregma.dynamics.language._synapse import Synapse
+from bregma.dynamics.network._merge import carried
 from bregma.dynamics.network._network import Network, Projection
 from bregma.dynamics.network._plan_parts import Array, ProjectionPlan, Statement, sized
 from bregma.dynamics.network._plan_severed import scaled, without

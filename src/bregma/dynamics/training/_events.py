@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from bregma.dynamics.engines import _event_kernels as kernels
+from bregma.dynamics.engines._event_kernels import TILE
 from bregma.dynamics.engines._threads import in_threads
-from bregma.dynamics.training import _event_kernels as kernels
-from bregma.dynamics.training._event_kernels import TILE
 from bregma.dynamics.training._workspace import workspace
 from bregma.errors import InvalidArgument
 

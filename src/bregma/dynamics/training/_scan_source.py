@@ -180,7 +180,7 @@ def forward_kernel(
     body += [f"to_{n}[u] = _{out_of(n)}" for n in program.step.states]
     source = _loop("forward", arguments, names, "range(first_step, last_step)", rows, body)
     if recurrent is not None:
-        source = f"from bregma.dynamics.training._event_kernels import add_rows\n\n{source}"
+        source = f"from bregma.dynamics.engines._event_kernels import add_rows\n\n{source}"
     return Kernel(load(source, dtype, "scan").forward, tuple(arguments))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from bregma.dynamics.network._simulate import Simulation
+    from bregma.dynamics.running._simulate import Simulation
 
 MOST_SPIKES = 20_000  # points of a population that a browser still draws at once
 BINS = 200  # of the rates

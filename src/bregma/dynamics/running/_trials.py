@@ -8,9 +8,9 @@ from dataclasses import replace
 from bregma.dynamics.language import _units
 from bregma.dynamics.network._hold import Hold, hold_plan
 from bregma.dynamics.network._network import Drive, Network, Poisson, Population
-from bregma.dynamics.network._plan import drive_plan, plan, steps_of
+from bregma.dynamics.network._plan import drive_plan, plan
 from bregma.dynamics.network._plan_parts import Plan
-from bregma.dynamics.network._simulate import ENGINES, Simulation, run_plan
+from bregma.dynamics.running._simulate import Simulation, engine_of, run_plan, whole_steps
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.run import derive
 
@@ -46,12 +46,10 @@ class Trials:
         *,
         seed: int,
         dt: float | str = "0.1 ms",
-        engine: str = "cpu",
+        engine: str = "auto",
         dtype: str = "float32",
     ) -> None:
-        if engine not in ENGINES:
-            raise UnknownName.of("engine", engine, ENGINES)
-        self.network, self.engine = network, engine
+        self.network, self.engine = network, engine_of(engine)
         self.plan = plan(network, dt=_units.seconds(dt, "dt"), seed=seed, dtype=dtype)
 
     def run(
@@ -87,9 +85,7 @@ class Trials:
         Simulation
             Spikes and traces.
         """
-        n_steps = steps_of(_units.seconds(duration, "duration"), self.plan.dt, "duration")
-        if n_steps < 1:
-            raise InvalidArgument(f"duration={duration!r} is shorter than one step")
+        n_steps = whole_steps(duration, self.plan.dt)
         made = self._plan(trial, sources or {}, drives, holds)
         return run_plan(made, n_steps, record=record or {}, every=every, engine=self.engine)
 
@@ -117,7 +113,10 @@ class Trials:
                     f"nothing drives {d.variable!r} of {d.population!r} in this network: give it a "
                     f"Drive of 0 there, so that trials can drive it"
                 )
-        sizes = {p.name: p.size for p in whole.populations}
+
+        def size_of(name: str) -> int:
+            return whole.population(name).size
+
         return replace(
             whole,
             populations=tuple(
@@ -127,10 +126,10 @@ class Trials:
             poisson=tuple(replace(d, key=key_of(d.key)) for d in whole.poisson),
             drives=(
                 *whole.drives,
-                *(drive_plan(d, sizes[d.population], whole.dt, whole.dtype) for d in drives),
+                *(drive_plan(d, size_of(d.population), whole.dt, whole.dtype) for d in drives),
             ),
             holds=(
                 *whole.holds,
-                *(hold_plan(h, sizes[h.population], whole.dt, whole.dtype) for h in holds),
+                *(hold_plan(h, size_of(h.population), whole.dt, whole.dtype) for h in holds),
             ),
         )

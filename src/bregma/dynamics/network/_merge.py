@@ -8,8 +8,6 @@ the same method, and spikes add to them as to any variable of a neuron.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,27 +16,9 @@ import sympy
 from bregma.dynamics.language import _units
 from bregma.dynamics.language._equations import with_units
 from bregma.dynamics.language._grammar import names_of, symbol
+from bregma.dynamics.language._merged import Merged
 from bregma.dynamics.network._network import Network, Projection
 from bregma.errors import InvalidArgument
-
-
-@dataclass(frozen=True)
-class Merged:
-    """What the synapses onto a population add to its equations.
-
-    rates, initial : variable -> rate and first value; values : parameter -> number;
-    currents : input of the neuron -> what flows into it.
-    """
-
-    rates: Mapping[str, sympy.Expr] = field(default_factory=dict)
-    initial: Mapping[str, float] = field(default_factory=dict)
-    values: Mapping[str, float] = field(default_factory=dict)
-    currents: Mapping[str, sympy.Expr] = field(default_factory=dict)
-
-    def into(self, expression: Any, fed: Collection[str]) -> Any:
-        """An expression with the currents in its inputs, beside what else feeds these."""
-        inputs = {n: symbol(n) if n in fed else sympy.Integer(0) for n in self.currents}
-        return expression.xreplace({symbol(n): x + self.currents[n] for n, x in inputs.items()})
 
 
 def carried(p: Projection) -> dict[str, str]:
@@ -76,8 +56,12 @@ def carried(p: Projection) -> dict[str, str]:
             s.place.fail(
                 f"{s.target!r} flows into the neuron, so only presynaptic spikes change it"
             )
-    prefix = re.sub(r"\W+", "_", p.label.replace("->", "_to_"))
-    return {name: f"{prefix}__{name}" for name in sorted(needed)}
+    return {name: f"{prefix_of(p)}__{name}" for name in sorted(needed)}
+
+
+def prefix_of(p: Projection) -> str:
+    """How names of a projection begin in the population behind it, where it is one word."""
+    return re.sub(r"\W+", "_", p.label.replace("->", "_to_"))
 
 
 def merged(network: Network, population: str) -> Merged:
@@ -94,16 +78,27 @@ def merged(network: Network, population: str) -> Merged:
     -------
     Merged
         Empty where no synapse has a current.
+
+    Raises
+    ------
+    InvalidArgument
+        Two projections whose names are the same once they are spelled as one word.
     """
     rates: dict[str, Any] = {}
     initial: dict[str, float] = {}
     values: dict[str, float] = {}
     currents: dict[str, Any] = {}
+    by_prefix: dict[str, str] = {}
     for p in network.projections:
         if p.post != population or not p.synapse.currents:
             continue
-        own = carried(p)
-        prefix = next(iter(own.values())).partition("__")[0] if own else p.post
+        own, prefix = carried(p), prefix_of(p)
+        other = by_prefix.setdefault(prefix, p.label)
+        if other != p.label:
+            raise InvalidArgument(
+                f"{other!r} and {p.label!r} are both {prefix!r} as one word, so that their "
+                f"currents cannot be told apart in {population!r}; give one of them another name="
+            )
         numbers = {n: v for n, v in p.synapse.values.items() if _is_number(v)}
         there = network.populations[population].names
         names = {symbol(n): symbol(new) for n, new in own.items()}

@@ -12,11 +12,11 @@ import numpy as np
 
 from bregma.dynamics.engines import _triton
 from bregma.dynamics.language import _units
-from bregma.dynamics.network._memory import check_memory
 from bregma.dynamics.network._network import Network
 from bregma.dynamics.network._plan import Plan, plan, steps_of
 from bregma.dynamics.network._state import Outcome, Probe, State, initial_state
-from bregma.dynamics.network._to_disk import (
+from bregma.dynamics.running._memory import check_memory
+from bregma.dynamics.running._to_disk import (
     Parts,
     opened_run,
     run_key,
@@ -38,6 +38,21 @@ ENGINES = {
     "reference": "bregma.dynamics.engines._reference",
 }
 PIECE = 5000  # steps between two looks at the clock, at the progress bar and for NaN
+
+
+def engine_of(name: str) -> str:
+    """The engine that a name of `ENGINES`, or "auto", stands for."""
+    if name not in ("auto", *ENGINES):
+        raise UnknownName.of("engine", name, ["auto", *ENGINES])
+    return "cpu" if name == "auto" else name
+
+
+def whole_steps(duration: float | str, dt: float) -> int:
+    """Steps of a run, at least one; dt in seconds."""
+    n_steps = steps_of(_units.seconds(duration, "duration"), dt, "duration") if dt > 0 else 0
+    if n_steps < 1:
+        raise InvalidArgument(f"duration={duration!r} is shorter than one step of dt={dt:g} s")
+    return n_steps
 
 
 def engines_here() -> list[str]:
@@ -121,7 +136,7 @@ class Simulation:
         InvalidArgument
             Nothing was recorded.
         """
-        from bregma.dynamics.network._plot import plot_simulation
+        from bregma.dynamics.running._plot import plot_simulation
 
         if not self.spikes and not self.traces:
             raise InvalidArgument("nothing spikes and nothing was recorded: use record=")
@@ -192,19 +207,14 @@ def simulate(
     InvalidArgument
         A duration or dt that is not positive, or more memory than is free.
     """
-    if engine not in ("auto", *ENGINES):
-        raise UnknownName.of("engine", engine, ["auto", *ENGINES])
-    engine = "cpu" if engine == "auto" else engine
-    step = _units.seconds(dt, "dt")
-    n_steps = steps_of(_units.seconds(duration, "duration"), step, "duration") if step > 0 else 0
-    if n_steps < 1:
-        raise InvalidArgument(f"duration={duration!r} is shorter than one step of dt={dt!r}")
+    engine, step = engine_of(engine), _units.seconds(dt, "dt")
+    n_steps = whole_steps(duration, step)
+    record = {o: [n] if isinstance(n, str) else list(n) for o, n in (record or {}).items()}
     stride = 1 if every is None else steps_of(_units.seconds(every, "every"), step, "every")
-    in_memory = (record or {}) if to is None else {}
-    check_memory(network, n_steps, max(stride, 1), in_memory, dtype)
+    check_memory(network, n_steps, max(stride, 1), record if to is None else {}, dtype)
     made = plan(network, dt=step, seed=seed, dtype=dtype)
     return run_plan(
-        made, n_steps, record=record or {}, every=every, engine=engine, state=state,
+        made, n_steps, record=record, every=every, engine=engine, state=state,
         progress=progress, to=to,
     )  # fmt: skip
 

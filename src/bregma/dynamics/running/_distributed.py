@@ -1,4 +1,4 @@
-"""Run one network in several processes, on one machine or on many.
+"""Run one network in several processes.
 
 Each process owns a slice of every population and the synapses into it. A spike takes at least the
 shortest delay to arrive, so that a process runs that many steps by itself before it has to know who
@@ -19,19 +19,20 @@ import numpy as np
 
 from bregma.dynamics.language import _units
 from bregma.dynamics.network._network import Network
-from bregma.dynamics.network._part import Part, part_of
-from bregma.dynamics.network._plan import steps_of
 from bregma.dynamics.network._plan_parts import Plan
-from bregma.dynamics.network._ranks import Ranks
-from bregma.dynamics.network._simulate import (
+from bregma.dynamics.network._state import Outcome, Probe, State, initial_state
+from bregma.dynamics.running._part import Part, part_of
+from bregma.dynamics.running._ranks import Ranks
+from bregma.dynamics.running._simulate import (
     ENGINES,
     PIECE,
     Simulation,
     broken,
+    engine_of,
     labelled,
     probes_of,
+    whole_steps,
 )
-from bregma.dynamics.network._state import Outcome, Probe, State, initial_state
 from bregma.errors import InvalidArgument, UnknownName, UnstableSimulation
 from bregma.run import derive
 
@@ -104,13 +105,8 @@ def simulate_distributed(
     Morrison, Mehring, Geisel, Aertsen and Diesmann (2005), Advancing the boundaries of
     high-connectivity network simulation with distributed computing. Neural Computation 17.
     """
-    if engine not in ("auto", *ENGINES):
-        raise UnknownName.of("engine", engine, ["auto", *ENGINES])
-    engine = "cpu" if engine == "auto" else engine
-    step = _units.seconds(dt, "dt")
-    n_steps = steps_of(_units.seconds(duration, "duration"), step, "duration") if step > 0 else 0
-    if n_steps < 1:
-        raise InvalidArgument(f"duration={duration!r} is shorter than one step of dt={dt!r}")
+    engine, step = engine_of(engine), _units.seconds(dt, "dt")
+    n_steps = whole_steps(duration, step)
     known = [*network.populations, *(p.label for p in network.projections)]
     for owner in record or {}:
         if owner not in known:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from bregma.dynamics.network._network import Network
-from bregma.dynamics.network._simulate import Simulation, simulate
+from bregma.dynamics.running._simulate import Simulation, simulate
 from bregma.errors import InvalidArgument
 from bregma.run import progress as show_progress
 
