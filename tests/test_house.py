@@ -18,7 +18,8 @@ from bregma import errors
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = [
     *("recording", "run", "evidence", "dynamics", "dynamics.models", "dynamics.synapses"),
-    *("system", "nn", "datasets", "geometry", "report"),
+    *("system", "nn", "datasets", "geometry", "encoding", "population", "signals", "learning"),
+    *("mechanism", "vision", "agents", "search", "claims", "report"),
 ]
 HEAVY = ["torch", "numba", "plotly", "mne", "pynwb", "nibabel", "pynapple", "zarr", "dask"]
 

@@ -1,0 +1,1 @@
+"""Claims whose mechanism lives in `bregma.agents`."""

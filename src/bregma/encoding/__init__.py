@@ -1,0 +1,5 @@
+"""Models from stimulus to response and back; comparing whole representations is geometry."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

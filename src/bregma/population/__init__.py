@@ -1,0 +1,5 @@
+"""Spikes and calcium of populations: GLMs, states, generators; fields are signals."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

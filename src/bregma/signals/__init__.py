@@ -1,0 +1,5 @@
+"""EEG, MEG, iEEG and fMRI time series: tokenizers and pretraining; spikes are population."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
