@@ -3,3 +3,16 @@ from ._claim import Paper as Paper
 from ._claim import claim as claim
 from ._expect import Curve as Curve
 from ._expect import Expect as Expect
+from ._catalogue import find as find
+from ._catalogue import slugs as slugs
+from ._result import Result as Result
+from ._result import SeedRun as SeedRun
+from ._verdict import Judged as Judged
+from ._verdict import judge as judge
+from ._verdict import student_interval as student_interval
+from ._verdict import verdict as verdict
+from ._verify import kept as kept
+from ._verify import result_path as result_path
+from ._verify import shipped as shipped
+from ._verify import verify as verify
+from ._verdict import WORDS as WORDS

@@ -59,6 +59,30 @@ class Paper:
             return f"https://doi.org/{self.doi}"
         return f"https://arxiv.org/abs/{self.arxiv}"
 
+    def bibtex(self, key: str) -> str:
+        """The reference for a list of literature.
+
+        Parameters
+        ----------
+        key : str
+            Name of the entry.
+
+        Returns
+        -------
+        str
+            A BibTeX entry.
+        """
+        fields = {
+            "title": f"{{{self.title}}}",
+            "author": self.authors.replace(", ", " and "),
+            "year": str(self.year),
+            "doi": self.doi,
+            "eprint": self.arxiv,
+            "archiveprefix": "arXiv" if self.arxiv else "",
+        }
+        lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+        return "\n".join((f"@article{{{key},", *lines, "}"))
+
 
 @dataclass(frozen=True)
 class Claim:

@@ -65,10 +65,10 @@ class Expect:
     """
 
     measure: str
-    above: str | float | None = None
-    below: str | float | None = None
-    by: float = 0.0
-    times: float = 1.0
+    above: str | float | int | None = None
+    below: str | float | int | None = None
+    by: float | int = 0.0
+    times: float | int = 1.0
     says: str
     paper: str = ""
 
@@ -89,6 +89,11 @@ class Expect:
     def reference(self) -> str | float:
         """What the measure is held against."""
         return self.below if self.above is None else self.above  # type: ignore[return-value]
+
+    @property
+    def names(self) -> set[str]:
+        """The measures that it needs."""
+        return {self.measure} | ({self.reference} if isinstance(self.reference, str) else set())
 
     def of(self, measures: Mapping[str, float]) -> tuple[float, float]:
         """Effect of one seed.

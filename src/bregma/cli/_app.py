@@ -9,10 +9,13 @@ from typing import Annotated
 import typer
 
 import bregma
+from bregma.cli._atlas import atlas
 from bregma.cli._compare import compare
+from bregma.cli._papers import papers
 from bregma.cli._read import read
 from bregma.cli._show import problem
 from bregma.cli._tour import tour
+from bregma.cli._verify import verify
 from bregma.errors import BregmaError
 
 app = typer.Typer(
@@ -46,6 +49,9 @@ def bregma_command(
 app.command()(compare)
 app.command()(read)
 app.command()(tour)
+app.command()(papers)
+app.command()(verify)
+app.command()(atlas)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -1,3 +1,4 @@
+from ._atlas import atlas as atlas
 from ._decoding import as_time_course as as_time_course
 from ._decoding import decoding_html as decoding_html
 from ._html import html as html

@@ -8,7 +8,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from html import unescape
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -131,20 +131,28 @@ def html(
     return atomic_write_text(path, page(context, figures, thumbnails))
 
 
-def page(context: dict[str, Any], figures: list[go.Figure], thumbnails: list[str]) -> str:
-    """The whole page: template, style, scripts and the data of the figures."""
-    environment = Environment(
+def templates() -> Environment:
+    """The templates of the room; what is put into them is escaped."""
+    return Environment(
         loader=PackageLoader("bregma.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    loader = environment.loader
-    assert loader is not None
-    scripts = [get_plotlyjs(), loader.get_source(environment, "report.js")[0]]
+
+
+def source(name: str) -> str:
+    """The text of a style sheet or script of the room."""
+    return (resources.files("bregma.report") / "templates" / name).read_text("utf-8")
+
+
+def page(context: dict[str, Any], figures: list[go.Figure], thumbnails: list[str]) -> str:
+    """The whole page: template, style, scripts and the data of the figures."""
+    environment = templates()
+    scripts = [get_plotlyjs(), source("report.js")]
     hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
-    legends = [_legend(f) for f in figures]
+    legends = [legend(f) for f in figures]
     for figure in figures:
         figure.update_layout(showlegend=False, margin={"t": 26})
     data = {"figures": [json.loads(f.to_json()) for f in figures], "thumbnails": thumbnails}
@@ -156,15 +164,15 @@ def page(context: dict[str, Any], figures: list[go.Figure], thumbnails: list[str
     return environment.get_template("page.html").render(
         **context,
         policy=policy,
-        style=Markup(loader.get_source(environment, "report.css")[0]),
+        style=Markup(source("report.css")),
         scripts=[Markup(script) for script in scripts],
-        data=Markup(_inert_json(data)),
+        data=Markup(inert_json(data)),
         legends=legends,
         heights=[int(f.layout.height) for f in figures],
     )
 
 
-def _legend(figure: go.Figure) -> list[dict[str, str]]:
+def legend(figure: go.Figure) -> list[dict[str, str]]:
     """Colours and names of a figure's traces: as text of the page, it wraps on narrow screens."""
     entries = []
     for trace in figure.data:
@@ -181,7 +189,7 @@ def _legend(figure: go.Figure) -> list[dict[str, str]]:
     return entries
 
 
-def _inert_json(data: Any) -> str:
+def inert_json(data: Any) -> str:
     """JSON that no HTML parser takes for markup: neither ``</script>`` nor ``<!--`` is in it."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
