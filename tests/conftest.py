@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
@@ -30,3 +31,27 @@ def unchecked_types() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys, monkeypatch):
+    """Call `bregma ...` inside the process; gives its exit status and what it printed."""
+    from bregma.cli import main
+
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "dumb")
+
+    def call(*args):
+        with pytest.raises(SystemExit) as left:
+            main([str(arg) for arg in args])
+        printed = capsys.readouterr()
+        return Ran(left.value.code or 0, printed.out, printed.err)
+
+    return call

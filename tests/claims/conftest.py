@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 HEAD = """
@@ -29,14 +27,13 @@ BODY = """
 """
 
 
-@pytest.fixture
-def write_claim(tmp_path: Path):
+@pytest.fixture(scope="session")
+def write_claim(tmp_path_factory: pytest.TempPathFactory):
     """Write a claim with a body of its own; gives the path as `bregma verify` takes it."""
 
     def write(body: str = BODY, *, name: str = "byron_1843_means", bonus: float = 0.0) -> str:
-        folder = tmp_path / "geometry"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{name}.py"
+        path = tmp_path_factory.mktemp("laboratory") / "geometry" / f"{name}.py"
+        path.parent.mkdir()
         path.write_text(HEAD.replace("BONUS", str(bonus)) + body)
         return str(path)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import inspect
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,9 +175,7 @@ class Claim:
         str
             Sixteen hexadecimal digits.
         """
-        module = inspect.getmodule(self.experiment)
-        assert module is not None
-        tree = _Bare().visit(ast.parse(inspect.getsource(module)))
+        tree = _Bare().visit(ast.parse(self.path.read_text("utf-8")))
         text = json.dumps([ast.dump(tree), dict(self.settings(budget))], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -267,7 +265,7 @@ def claim(
             use=use,
             area=area,
             species=species,
-            path=Path(inspect.getfile(experiment)),
+            path=Path(str(sys.modules[experiment.__module__].__file__)),
         )
 
     return make

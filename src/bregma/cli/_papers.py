@@ -123,7 +123,7 @@ def _print_list(pairs: list[tuple[Claim, Result]], as_json: bool) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("claim", "room", "verdict", "what it says"):
-        table.add_column(name, overflow="fold", no_wrap=name == "verdict")
+        table.add_column(name, overflow="fold", no_wrap=name in ("claim", "verdict"))
     for claim, result in pairs:
         word = verdict(claim, result)
         table.add_row(claim.slug, claim.room, Text(word, STYLES[word]), claim.sentence)
