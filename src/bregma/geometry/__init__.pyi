@@ -15,6 +15,11 @@ from ._distance_functions import cosine_distance as cosine_distance
 from ._distance_functions import euclidean_distance as euclidean_distance
 from ._distance_functions import mahalanobis_distance as mahalanobis_distance
 from ._distance_functions import poisson_kl_distance as poisson_kl_distance
+from ._geo_topological import Geodesic as Geodesic
+from ._geo_topological import GeoTopological as GeoTopological
+from ._geo_topological import RDMTransform as RDMTransform
+from ._identification import Identification as Identification
+from ._identification import identify as identify
 from ._infer_rdms import infer_rdms as infer_rdms
 from ._infer_rdms import score_rdms as score_rdms
 from ._infer_responses import infer_responses as infer_responses

@@ -80,8 +80,10 @@ class _InnerProduct(RDMComparison):
 
     def compare(self, a: First, b: Second) -> Float[np.ndarray, "a b"]:
         check_both(a, b, constant=self.centre)
-        ones = np.ones((1, n_stimuli_of(a.shape[1])))
-        return _cosines(a[None], b, ones, centre=self.centre, whiten=self.whiten)[0, 0, :, len(a) :]
+        a, b = _scaled(a, self.centre), _scaled(b, self.centre)
+        towards, own = (whitened(a), whitened(b)) if self.whiten else (a, b)
+        lengths = np.sqrt(np.outer((towards * a).sum(axis=1), (own * b).sum(axis=1)))
+        return towards @ b.T / lengths
 
     def pool(self, rdms: RDMs) -> Float[np.ndarray, " pair"]:
         check(rdms, "the pool", constant=self.centre)
