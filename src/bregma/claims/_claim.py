@@ -244,7 +244,8 @@ def claim(
     Raises
     ------
     InvalidArgument
-        If there is no control or expectation, fewer than 3 seeds, or the pilot among them.
+        If there is no control or expectation, fewer than 3 seeds or the pilot among them, or
+        the experiment is in no file.
     """
     if not controls or not expects:
         raise InvalidArgument("a claim needs at least one control and one expectation")
@@ -252,6 +253,9 @@ def claim(
         raise InvalidArgument(f"a verdict needs 3 or more seeds without the pilot {PILOT}: {seeds}")
 
     def make(experiment: Callable[..., Measures]) -> Claim:
+        file = getattr(sys.modules[experiment.__module__], "__file__", None)
+        if file is None:
+            raise InvalidArgument("a claim lives in a file of its own: save it, then find(path)")
         return Claim(
             experiment=experiment,
             paper=paper,
@@ -265,7 +269,7 @@ def claim(
             use=use,
             area=area,
             species=species,
-            path=Path(str(sys.modules[experiment.__module__].__file__)),
+            path=Path(file),
         )
 
     return make

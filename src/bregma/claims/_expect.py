@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from bregma.errors import InvalidArgument
 
 
@@ -16,18 +18,18 @@ class Curve:
     Parameters
     ----------
     x, y : sequence of float
-        The points.
+        The points; kept as tuples.
     x_name, y_name : str
         What the axes are, with units.
     """
 
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[float | int] | np.ndarray
+    y: Sequence[float | int] | np.ndarray
     x_name: str
     y_name: str
 
     def __post_init__(self) -> None:
-        for name in ("x", "y"):  # arrays and tensors welcome
+        for name in ("x", "y"):
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
         if len(self.x) != len(self.y):
             raise InvalidArgument(f"a curve of {len(self.x)} x and {len(self.y)} y has no points")

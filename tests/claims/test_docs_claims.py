@@ -1,0 +1,20 @@
+"""The page on claims: its own claim is one, and holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bregma.claims import find
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "claims.md"
+
+
+def test_the_page_runs(tmp_path):
+    text = PAGE.read_text(encoding="utf-8")
+    own, use = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    file = tmp_path / "my_2026_means.py"
+    file.write_text(own)
+    names: dict[str, object] = {"means": find(str(file))}
+    exec(use, names)
+    assert names["found"].verdict == "holds"
