@@ -1,12 +1,18 @@
 """The training loop learns, is deterministic, and goes on bit for bit after an interruption."""
 
+import subprocess
+import sys
+from pathlib import Path
+
+import in_parallel
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from bregma.errors import BregmaError, InvalidArgument
+from bregma.errors import BregmaError, InvalidArgument, UnknownName
 from bregma.run import Checkpoint, derive, fit, minibatches, spawn_torch
+from bregma.run._parallel import Team
 
 EPOCHS, STEPS = 4, 5  # 4 epochs of 5 batches
 
@@ -152,3 +158,55 @@ def test_minibatches_go_through_everything_once():
     assert torch.equal(b, 10 * a)
     with pytest.raises(InvalidArgument, match="1 or more"):
         minibatches(torch.arange(3), size=0)
+
+
+def test_two_processes_do_the_steps_of_one(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    script = Path(__file__).with_name("in_parallel.py")
+    subprocess.run([*command, script, tmp_path], check=True, timeout=300)
+    with torch.random.fork_rng([]):
+        losses, weights = in_parallel.train(0)
+    for rank in (0, 1):
+        got = np.load(tmp_path / f"{rank}.npz")
+        assert np.allclose(got["losses"], losses, rtol=1e-5)
+        assert np.allclose(got["weights"], weights, rtol=1e-4, atol=1e-6)
+        assert len(got["stopped"]) == len(losses) / 3
+
+
+def test_it_ends_early_and_stays_ended(tmp_path):
+    module, epochs = network(), iter(range(10))
+    losses = train(module, epochs=10, until=lambda: next(epochs) == 2, checkpoint=tmp_path / "a")
+    assert len(losses) == 3 * STEPS
+    again = network()
+    assert np.array_equal(train(again, epochs=10, checkpoint=tmp_path / "a"), losses)
+    assert same(again, module)
+
+
+def test_half_precision_computes_in_half_and_keeps_weights(tmp_path):
+    seen = set()
+
+    def watching(module, batch):
+        output = module(batch[0])
+        seen.add(output.dtype)
+        return nn.functional.cross_entropy(output.float(), batch[1])
+
+    module = network()
+    losses = train(module, loss=watching, precision="bfloat16", epochs=60)
+    assert seen == {torch.bfloat16}
+    assert {p.dtype for p in module.parameters()} == {torch.float32}
+    assert losses[-20:].mean() < 0.6 * losses[:20].mean()
+    with pytest.raises(UnknownName, match="float16"):
+        train(module, precision="float16")
+
+
+def test_what_several_processes_cannot_share():
+    team = Team(rank=1, size=2)
+    batch = {"x": torch.arange(5), "more": (torch.arange(5) * 2, [torch.arange(5)])}
+    mine, weight = team.share(batch)
+    assert mine["x"].tolist() == [2, 3, 4]
+    assert mine["more"][0].tolist() == [4, 6, 8]
+    assert weight == 3 / 5
+    with pytest.raises(InvalidArgument, match="too small for 2"):
+        team.share(torch.zeros(1))
+    with pytest.raises(InvalidArgument, match="holds a str"):
+        team.share((torch.zeros(4), "label"))

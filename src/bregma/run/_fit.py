@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from bregma.errors import BregmaError, InvalidArgument
+from bregma.errors import BregmaError, InvalidArgument, UnknownName
 from bregma.run._checkpoint import Checkpoint
+from bregma.run._parallel import Team
 from bregma.run._progress import progress as show_progress
 from bregma.run._seed import derive, spawn_torch
 
@@ -72,6 +73,8 @@ def fit(
     seed: int,
     checkpoint: str | Path | Checkpoint | None = None,
     every: int = 100,
+    until: Callable[[], bool] | None = None,
+    precision: str = "float32",
     progress: bool = False,
 ) -> Float[np.ndarray, " step"]:
     """Train a module in place.
@@ -80,6 +83,10 @@ def fit(
     goes on from there, and ends with the same bits as if it had never been interrupted. All
     randomness follows from `seed`, the epoch and the step; the global generators are as before
     afterwards.
+
+    In processes that ``torchrun`` started (after ``torch.distributed.init_process_group``), each
+    process takes its share of every batch and all do the same step: the one of the whole batch,
+    where the loss is a mean over examples.
 
     Parameters
     ----------
@@ -100,6 +107,11 @@ def fit(
         File to save to and to go on from.
     every : int
         Save after that many steps, and at the end of every epoch.
+    until : callable, optional
+        Asked after every epoch; training ends early when it says yes.
+    precision : str
+        ``"float32"``, or ``"bfloat16"`` for products and convolutions in half the memory;
+        weights and their updates stay as they are.
     progress : bool
         Show a bar where stderr is a terminal.
 
@@ -111,19 +123,26 @@ def fit(
     Raises
     ------
     InvalidArgument
-        If the checkpoint belongs to another seed, module or optimizer.
+        If the checkpoint belongs to another seed, module or optimizer, there is no such
+        precision, or a batch cannot be shared among the processes.
     BregmaError
         If the loss is no longer finite.
     """
     store = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
-    start, step, losses = 0, 0, list[float]()
+    if precision not in ("float32", "bfloat16"):
+        raise UnknownName.of("precision", precision, ("float32", "bfloat16"))
+    team, start, step, losses = Team.now(), 0, 0, list[float]()
     if store is not None and (state := store.load()) is not None:
         start, step, losses = _restore(state, store, module, optimizer, seed)
-    elif store is not None:  # an interruption of the first steps goes back to here
-        store.save(_state(module, optimizer, seed, start, step, losses))
+    else:  # an interruption of the first steps goes back to here
+        team.same_start(module)
+        _save(store, team, module, optimizer, seed, start, step, losses)
     was_training = module.training
     module.train()
-    devices = sorted({p.device.index or 0 for p in module.parameters() if p.is_cuda})
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    devices = sorted({p.device.index or 0 for p in parameters if p.is_cuda})
+    half = torch.autocast("cuda" if devices else "cpu", torch.bfloat16, precision == "bfloat16")
+    own = (team.rank,) if team.rank else ()  # noise is another one in each process
     try:
         with show_progress[Any](what="training", total=epochs, show=progress) as bar:
             bar.advance(start)
@@ -132,10 +151,14 @@ def fit(
                 for number, batch in enumerate(batches(order)):
                     if number < step:  # done before the interruption
                         continue
-                    with _seeded(derive(seed, "step", epoch, number), devices):
+                    mine, weight = team.share(batch)
+                    with _seeded(derive(seed, "step", epoch, number, *own), devices):
                         optimizer.zero_grad(set_to_none=True)
-                        value = loss(module, batch)
+                        with half:
+                            value = loss(module, mine) * weight
                         value.backward()
+                        value = value.detach()
+                        team.add_up([value, *(p.grad for p in parameters if p.grad is not None)])
                         optimizer.step()
                     losses.append(value.item())
                     if not math.isfinite(losses[-1]):
@@ -143,12 +166,15 @@ def fit(
                             f"the loss became {losses[-1]} in epoch {epoch}, step {number}: "
                             "lower the learning rate or look for invalid inputs"
                         )
-                    if store is not None and (number + 1) % every == 0:
-                        store.save(_state(module, optimizer, seed, epoch, number + 1, losses))
+                    if (number + 1) % every == 0:
+                        _save(store, team, module, optimizer, seed, epoch, number + 1, losses)
                 step = 0
-                if store is not None:
-                    store.save(_state(module, optimizer, seed, epoch + 1, 0, losses))
+                enough = until is not None and team.first_says(until)
+                done = epochs if enough else epoch + 1
+                _save(store, team, module, optimizer, seed, done, 0, losses)
                 bar.advance(note=f"loss {losses[-1]:.3g}" if losses else None)
+                if enough:
+                    break
     finally:
         module.train(was_training)
     return np.asarray(losses, dtype=np.float64)
@@ -164,23 +190,29 @@ def _seeded(seed: int, devices: list[int]) -> Iterator[None]:
         yield
 
 
-def _state(
+def _save(
+    store: Checkpoint | None,
+    team: Team,
     module: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     seed: int,
     epoch: int,
     step: int,
     losses: list[float],
-) -> dict[str, Any]:
-    """Everything that the next step depends on."""
-    return {
-        "module": dict(module.state_dict()),
-        "optimizer": optimizer.state_dict(),
-        "seed": seed,
-        "epoch": epoch,
-        "step": step,
-        "losses": torch.tensor(losses, dtype=torch.float64),
-    }
+) -> None:
+    """Keep everything that the next step depends on."""
+    if store is not None and team.rank == 0:
+        store.save(
+            {
+                "module": dict(module.state_dict()),
+                "optimizer": optimizer.state_dict(),
+                "seed": seed,
+                "epoch": epoch,
+                "step": step,
+                "losses": torch.tensor(losses, dtype=torch.float64),
+            }
+        )
+    team.wait()
 
 
 def _restore(
