@@ -30,6 +30,7 @@ from ._noise import precision_matrix as precision_matrix
 from ._noise import residual_covariance as residual_covariance
 from ._procrustes import Procrustes as Procrustes
 from ._procrustes import procrustes_distance as procrustes_distance
+from ._procrustes_map import ProcrustesMap as ProcrustesMap
 from ._rdm import rdm as rdm
 from ._rdm_bootstrap import RDMBootstrap as RDMBootstrap
 from ._rdm_bootstrap import Resamples as Resamples
@@ -42,7 +43,11 @@ from ._rdm_ranks import RDMSpearman as RDMSpearman
 from ._rdm_ranks import RDMTauA as RDMTauA
 from ._rdm_cosines import RDMWhitenedCorrelation as RDMWhitenedCorrelation
 from ._rdm_cosines import RDMWhitenedCosine as RDMWhitenedCosine
+from ._relative import RelativeLayer as RelativeLayer
+from ._relative import RelativeRepresentation as RelativeRepresentation
+from ._relative import relative as relative
 from ._response_comparison import ResponseComparison as ResponseComparison
+from ._retrieval import reciprocal_rank as reciprocal_rank
 from ._ridge import RidgePredictivity as RidgePredictivity
 from ._searchlight import searchlight as searchlight
 from ._svcca import SVCCA as SVCCA
