@@ -59,7 +59,7 @@ class DipoleBrain:
         Returns
         -------
         Float[np.ndarray, "sensor dipole"]
-            V, T or T/m; potentials are against the average of the electrodes in the layout.
+            V, T or T/m; potentials are against infinity, which all layouts share.
 
         Raises
         ------
@@ -75,7 +75,6 @@ class DipoleBrain:
         if eeg.any():
             potential = sphere_potential(place[eeg], self.places)
             out[eeg] = (potential * self.directions).sum(-1)
-            out[eeg] -= out[eeg].mean(axis=0)
         if mag.any():
             out[mag] = self._field(place[mag], look[mag])
         if grad.any():
@@ -134,14 +133,12 @@ class DipoleBrain:
         variance = self._variance(lead)
         deviation = _noise_of(layout, variance, noise)
         drawn = deviation * spawn(seed, "noise").standard_normal(signal.shape)
-        drawn = drawn @ _reference(layout).T
         noisy, clean = (
             Recording.from_array(x, unit=layout, time=np.arange(n_times) / rate, name="dipoles")
             for x in (signal + drawn, signal)
         )
-        noise_variance = (_reference(layout) ** 2) @ deviation**2
         truth = pd.DataFrame(lead, index=layout.index)
-        return Simulated(noisy, clean, truth, variance / (variance + noise_variance))
+        return Simulated(noisy, clean, truth, variance / (variance + deviation**2))
 
     def best(
         self,
@@ -180,10 +177,10 @@ class DipoleBrain:
             raise InvalidArgument("hide some of the sensors, neither all nor none of them")
         _check_recording(1, noise)
         lead = self.lead_field(layout)
-        scale = np.sqrt(self._variance(lead)) + np.finfo(float).tiny  # V and T side by side
-        reference = _reference(layout) * _noise_of(layout, self._variance(lead), noise)
-        spread = (reference / scale[:, None]) @ (reference / scale[:, None]).T
-        lead = lead / scale[:, None]
+        variance = self._variance(lead)
+        size = np.sqrt(variance) + np.finfo(float).tiny  # V and T side by side
+        spread = np.diag((_noise_of(layout, variance, noise) / size) ** 2)
+        lead = lead / size[:, None]
         explained, total = np.zeros(hidden.sum()), np.zeros(hidden.sum())
         n_times = round(seconds * rate)
         for number, power in enumerate(self._power(seconds, rate)):
@@ -262,12 +259,6 @@ def dipole_brain(
         directions=directions / np.linalg.norm(directions, axis=1, keepdims=True),
         frequencies=rng.uniform(*band, n_dipoles),
     )
-
-
-def _reference(layout: pd.DataFrame) -> Float[np.ndarray, "sensor sensor"]:
-    """Matrix that subtracts the average of the electrodes from each of them."""
-    eeg = (layout["kind"] == "eeg").to_numpy(float)
-    return np.eye(len(layout)) - np.outer(eeg, eeg) / max(eeg.sum(), 1)
 
 
 def _noise_of(

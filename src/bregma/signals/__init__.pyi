@@ -20,6 +20,7 @@ from ._factorised_attention import FactorisedAttention as FactorisedAttention
 from ._factorised_attention import rotated as rotated
 from ._masked_tokens import HiddenTokens as HiddenTokens
 from ._masked_tokens import MaskedTokenModel as MaskedTokenModel
+from ._masked_tokens import hidden_token_batches as hidden_token_batches
 from ._masked_tokens import hide_tokens as hide_tokens
 from ._masked_tokens import masked_token_loss as masked_token_loss
 from ._spherical_spline import spherical_spline as spherical_spline

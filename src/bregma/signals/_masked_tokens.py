@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from bregma.errors import InvalidArgument
-from bregma.run import derive
+from bregma.run import derive, minibatches
 from bregma.signals._factorised_attention import FactorisedAttention
 from bregma.system._quiet import private_randomness
 
@@ -28,15 +29,19 @@ class HiddenTokens(NamedTuple):
         Which ones the model is to see as a blank.
     hidden : Tensor (window, source, token)
         Which ones are to be predicted.
+    codes : Tensor (window, source, token, level)
+        The true codes of all of them.
     """
 
     values: Tensor
     blank: Tensor
     hidden: Tensor
+    codes: Tensor
 
 
 def hide_tokens(
     values: Float[Tensor, "window source token width"],
+    codes: Int[Tensor, "window source token level"],
     *,
     ratio: float = 0.5,
     generator: torch.Generator,
@@ -47,6 +52,8 @@ def hide_tokens(
     ----------
     values : Tensor (window, source, token, width)
         Vectors of the tokens.
+    codes : Tensor (window, source, token, level)
+        Their codes.
     ratio : float
         Expected share that is hidden, from above 0 to 1.
     generator : torch.Generator
@@ -60,7 +67,7 @@ def hide_tokens(
     Raises
     ------
     InvalidArgument
-        If the ratio is out of range.
+        If the ratio is out of range, or codes do not fit the vectors.
 
     References
     ----------
@@ -69,6 +76,10 @@ def hide_tokens(
     if not 0 < ratio <= 1:
         raise InvalidArgument(f"ratio must be from above 0 to 1, not {ratio}")
     shape = values.shape[:-1]
+    if codes.shape[:-1] != shape or not values.numel():
+        raise InvalidArgument(
+            f"vectors {tuple(values.shape)} and codes {tuple(codes.shape)} are of other tokens"
+        )
     hidden = torch.rand(shape, generator=generator) < ratio
     if not hidden.any():
         hidden.view(-1)[0] = True
@@ -77,7 +88,46 @@ def hide_tokens(
     other = flat[torch.randperm(len(flat), generator=generator).to(values.device)]
     hidden, swapped = hidden.to(values.device), swapped.to(values.device)
     mixed = torch.where(swapped[..., None], other.view_as(values), values)
-    return HiddenTokens(mixed, hidden & ~swapped, hidden)
+    return HiddenTokens(mixed, hidden & ~swapped, hidden, codes)
+
+
+def hidden_token_batches(
+    values: Float[Tensor, "window source token width"],
+    codes: Int[Tensor, "window source token level"],
+    *,
+    size: int,
+    ratio: float = 0.5,
+) -> Callable[[torch.Generator], Iterator[HiddenTokens]]:
+    """Batches for `bregma.run.fit`: other tokens are hidden each time.
+
+    Parameters
+    ----------
+    values : Tensor (window, source, token, width)
+        Vectors of the tokens.
+    codes : Tensor (window, source, token, level)
+        Their codes.
+    size : int
+        Windows in a batch.
+    ratio : float
+        Expected share of tokens that is hidden.
+
+    Returns
+    -------
+    callable
+        Given a generator, one epoch.
+
+    Raises
+    ------
+    InvalidArgument
+        If there are no tokens, or vectors and codes differ in number.
+    """
+    shuffled = minibatches(values, codes, size=size)
+
+    def epoch(generator: torch.Generator) -> Iterator[HiddenTokens]:
+        for batch_values, batch_codes in shuffled(generator):
+            yield hide_tokens(batch_values, batch_codes, ratio=ratio, generator=generator)
+
+    return epoch
 
 
 class MaskedTokenModel(nn.Module):
@@ -213,11 +263,7 @@ class MaskedTokenModel(nn.Module):
         return x + self.source
 
 
-def masked_token_loss(
-    model: nn.Module,
-    tokens: HiddenTokens,
-    codes: Int[Tensor, "window source token level"],
-) -> Float[Tensor, ""]:
+def masked_token_loss(model: nn.Module, tokens: HiddenTokens) -> Float[Tensor, ""]:
     """Cross-entropy of the codes of hidden tokens, mean over them and over levels.
 
     Parameters
@@ -226,8 +272,6 @@ def masked_token_loss(
         Such as `MaskedTokenModel`.
     tokens : HiddenTokens
         Of `hide_tokens`.
-    codes : Tensor (window, source, token, level)
-        The true codes.
 
     Returns
     -------
@@ -235,4 +279,4 @@ def masked_token_loss(
         Nats per code.
     """
     logits = model(tokens.values, tokens.blank)[tokens.hidden]
-    return cross_entropy(logits.flatten(0, 1), codes[tokens.hidden].flatten())
+    return cross_entropy(logits.flatten(0, 1), tokens.codes[tokens.hidden].flatten())

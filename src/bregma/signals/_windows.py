@@ -14,13 +14,17 @@ from bregma.recording import Recording
 
 
 def sensor_windows(
-    recording: Recording, *, seconds: float = 2.0, rate: float = 256.0
+    recording: Recording,
+    *,
+    seconds: float = 2.0,
+    rate: float = 256.0,
+    average_reference: bool = True,
 ) -> Float[Tensor, "window sensor time"]:
     """Cut a recording into windows, at one rate and with one scale per kind of sensor.
 
-    Every sensor loses its mean over the recording, electrodes then lose their common average. V, T
-    and T/m differ by ten orders of magnitude, so all sensors of a kind are divided by one number,
-    the RMS over all of them: relations between sensors stay.
+    Every sensor loses its mean over the recording. V, T and T/m differ by ten orders of magnitude,
+    so all sensors of a kind are divided by one number, the RMS over all of them: relations between
+    sensors stay.
 
     Parameters
     ----------
@@ -30,6 +34,9 @@ def sensor_windows(
         Length of a window; what is left at the end of a presentation is dropped.
     rate : float
         Samples per second that come out (polyphase resampling, which filters).
+    average_reference : bool
+        Subtract the average of all electrodes, as recordings with different references need. Where
+        electrodes are hidden afterwards to be predicted, their sum is known from the others then.
 
     Returns
     -------
@@ -59,7 +66,7 @@ def sensor_windows(
     values = values - values.mean(axis=(0, 2), keepdims=True)
     kinds = recording.units["kind"].to_numpy()
     eeg = kinds == "eeg"
-    if eeg.any():
+    if average_reference and eeg.any():
         values[:, eeg] -= values[:, eeg].mean(axis=1, keepdims=True)
     for kind in sorted(set(kinds)):
         size = np.sqrt((values[:, kinds == kind] ** 2).mean())
