@@ -174,6 +174,6 @@ def _check(
     lonely = [k for k in range(len(labels)) if len(set(subject[true == k])) < needed]
     if lonely:
         raise NotIdentifiable(
-            f"{label}={labels[lonely[0]].item()!r} has RDMs of fewer than {needed} in {across!r}, so that "
-            "it cannot be found by the others; leave it out with .select"
+            f"{label}={labels[lonely[0]].item()!r} has RDMs of fewer than {needed} in {across!r}, "
+            "so that it cannot be found by the others; leave it out with .select"
         )

@@ -82,7 +82,7 @@ class ProcrustesMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.scale_ = float(size.sum() / np.square(X @ self.rotation_).sum())
         return self
 
-    def predict(self, X: Any) -> Float[np.ndarray, "sample *unit_y"]:
+    def predict(self, X: Any) -> Float[np.ndarray, "sample ..."]:
         """Map responses.
 
         Parameters
