@@ -28,3 +28,9 @@ from ._addition import addition as addition
 from ._mazes import mazes as mazes
 from ._n_back import n_back as n_back
 from ._sorting import sorting as sorting
+from ._induction import induction as induction
+from ._switching_circuit import SwitchingCircuit as SwitchingCircuit
+from ._switching_circuit import switching_circuit as switching_circuit
+from ._planted_codes import PlantedCodes as PlantedCodes
+from ._planted_codes import planted_codes as planted_codes
+from ._permuted_digits import permuted_digits as permuted_digits

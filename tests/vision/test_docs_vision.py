@@ -1,0 +1,24 @@
+"""The code on the page about vision runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "vision.md"
+
+
+def test_the_page_runs():
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)
+    assert (names["opponency"] > 0).all()
+    assert (names["component"] > names["pattern"]).float().mean() > 0.5
+    assert names["flow"].shape == (8, 2, 8, 8)
+    assert (names["directions"].cos() > 0.7).all()
+    assert 0 < names["active"] < 0.5
+    assert names["error"] < (names["patches"] ** 2).mean()
+    assert isinstance(names["shape"].r2, torch.Tensor)
