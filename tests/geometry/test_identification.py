@@ -104,6 +104,33 @@ def test_of_nothing_the_nested_choice_is_at_chance_and_hindsight_is_not():
     assert np.mean([out.hindsight.max() for out in outs]) > nested.mean() + 5 * standard_error
 
 
+def test_the_null_holds_the_accuracies_of_exchanged_labels():
+    rdms = study(0, subjects=3, labels=2)
+    found = identify(rdms, "area", n_permutations=200, seed=1)
+    possible = set()  # every arrangement of two labels within three subjects
+    for flips in np.ndindex(2, 2, 2):
+        labels = rdms.column("area").reshape(3, 2)
+        labels = np.stack(
+            [row[::-1] if flip else row for row, flip in zip(labels, flips, strict=True)]
+        )
+        table = rdms.rdms.assign(area=labels.ravel())
+        possible.add(identify(Dissimilarity(rdms.values, rdms=table), "area").accuracy)
+    assert set(found.null) == possible
+    again, other = (identify(rdms, "area", n_permutations=200, seed=s).null for s in (1, 2))
+    assert (again == found.null).all()
+    assert (other != found.null).any()
+
+
+def test_p_values_are_uniform_where_labels_mean_nothing():
+    table, p = study(0, subjects=3).rdms, []
+    for values in np.random.default_rng(0).random((80, 12, 45)):
+        rdms = Dissimilarity(values, rdms=table)
+        p.append(identify(rdms, "area", transforms=GRID[:2], n_permutations=19).p_value)
+    # ties among few accuracies keep it on the safe side
+    assert 0.05 < np.mean(np.array(p) <= 0.25) < 0.25 + 2.5 * np.sqrt(0.25 * 0.75 / len(p))
+    assert identify(study(0, noise=0.2), "area", n_permutations=99).p_value == 0.01
+
+
 def test_rank_comparisons_and_bent_distances():
     rdms = study(0, noise=0.3)
     bent = Dissimilarity(np.exp(3 * rdms.values), rdms=rdms.rdms)
@@ -133,6 +160,10 @@ def test_errors():
         identify(rdms.select(subject="s0"), "area")
     with pytest.raises(NotIdentifiable, match="without the one"):
         identify(rdms.select(subject=["s0", "s1"]), "area", transforms=GRID)
+    with pytest.raises(InvalidArgument, match="0 or more, not -1"):
+        identify(rdms, "area", n_permutations=-1)
+    with pytest.raises(InvalidArgument, match="n_permutations=999"):
+        _ = identify(rdms, "area").p_value
     with pytest.raises(InvalidArgument, match="must differ"):
         identify(rdms, "area", transforms=[GRID[0], GRID[0]])
     lonely = rdms.select(subject="s0").concat(rdms.select(area=["a0", "a1"], subject=["s1", "s2"]))

@@ -11,7 +11,9 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from bregma.errors import InvalidArgument, NotIdentifiable
+from bregma.evidence import permutation_p
 from bregma.recording import Dissimilarity
+from bregma.run import spawn
 
 from ._geo_topological import RDMTransform
 from ._rdm_comparison import RDMComparison
@@ -36,12 +38,23 @@ class Identification:
     hindsight : pandas.Series
         Accuracy of each transform by itself, by its name. The best of these was chosen with the
         subjects that it is tested on: it promises too much.
+    null : array of shape (draw,)
+        Accuracies after the labels were exchanged within each subject, the choice of the transform
+        included.
     """
 
     answers: pd.DataFrame
     accuracy: float
     chance: float
     hindsight: pd.Series
+    null: Float[np.ndarray, " draw"]
+
+    @property
+    def p_value(self) -> float:
+        """Chance of so many right answers where labels mean nothing across subjects."""
+        if not len(self.null):
+            raise InvalidArgument("no labels were exchanged: use identify(..., n_permutations=999)")
+        return permutation_p(self.accuracy, self.null)
 
 
 def identify(
@@ -51,6 +64,8 @@ def identify(
     across: str = "subject",
     transforms: Sequence[RDMTransform] = (),
     comparison: RDMComparison = RDMPearson(),  # noqa: B008  (frozen)
+    n_permutations: int = 0,
+    seed: int = 0,
 ) -> Identification:
     """Tell from one subject's RDMs which region (layer, model) each is from, by all the others.
 
@@ -72,6 +87,10 @@ def identify(
     comparison : RDMComparison
         How alike two RDMs are. Similarities are taken as inner products, which they are for
         all comparisons of this room: the mean RDM is the mean of what is multiplied.
+    n_permutations : int
+        How often to exchange labels within each subject, for `Identification.p_value`.
+    seed : int
+        Of the permutations.
 
     Returns
     -------
@@ -81,7 +100,7 @@ def identify(
     Raises
     ------
     InvalidArgument
-        Two transforms of one name.
+        Two transforms of one name, or fewer than 0 permutations.
     NotIdentifiable
         Too few subjects or labels, or a label that one subject alone has.
 
@@ -102,21 +121,19 @@ def identify(
     names = [transform.name for transform in transforms] or ["as they are"]
     if len(set(names)) < len(names):
         raise InvalidArgument(f"the names of the transforms must differ, they are {names}")
+    if n_permutations < 0:
+        raise InvalidArgument(f"n_permutations must be 0 or more, not {n_permutations}")
     labels, true = np.unique(rdms.column(label), return_inverse=True)
     subjects, subject = np.unique(rdms.column(across), return_inverse=True)
     _check(labels, true, subjects, subject, label, across, choose=len(names) > 1)
     variants = [transform(rdms) for transform in transforms] or [rdms]
     similarity = np.stack([comparison.compare(v.values, v.values) for v in variants])
 
-    member = true[:, None] == np.arange(len(labels))
-    found = np.empty((len(names), rdms.n_rdms), dtype=int)
-    chosen = np.empty(rdms.n_rdms, dtype=int)
-    for s in range(len(subjects)):
-        own, others = subject == s, subject != s
-        found[:, own] = _nearest(similarity, own, member & others[:, None])
-        chosen[own] = _choose(similarity, true, subject, others, member) if len(names) > 1 else 0
+    found, chosen = _leave_one_out(similarity, true, subject)
     taken = found[chosen, np.arange(rdms.n_rdms)]
-    right = found == true
+    rng = spawn(seed, "labels")
+    null = [_accuracy(similarity, _exchanged(true, subject, rng), subject)
+            for _ in range(n_permutations)]  # fmt: skip
     answers = pd.DataFrame({
         across: rdms.column(across), label: labels[true], "found": labels[taken],
         "transform": np.array(names)[chosen],
@@ -125,8 +142,39 @@ def identify(
         answers,
         accuracy=float((taken == true).mean()),
         chance=1 / len(labels),
-        hindsight=pd.Series(right.mean(axis=1), index=names, name="accuracy"),
+        hindsight=pd.Series((found == true).mean(axis=1), index=names, name="accuracy"),
+        null=np.array(null, dtype=float),
     )
+
+
+def _leave_one_out(
+    similarity: Float[np.ndarray, "transform rdm rdm"],
+    true: Int[np.ndarray, " rdm"],
+    subject: Int[np.ndarray, " rdm"],
+) -> tuple[Int[np.ndarray, "transform rdm"], Int[np.ndarray, " rdm"]]:
+    """What each RDM is taken for under each transform, and the one chosen for its subject."""
+    n_transforms, n_rdms = similarity.shape[:2]
+    member = true[:, None] == np.arange(true.max() + 1)
+    found, chosen = np.empty((n_transforms, n_rdms), dtype=int), np.zeros(n_rdms, dtype=int)
+    for s in np.unique(subject):
+        own, others = subject == s, subject != s
+        found[:, own] = _nearest(similarity, own, member & others[:, None])
+        if n_transforms > 1:
+            chosen[own] = _choose(similarity, true, subject, others, member)
+    return found, chosen
+
+
+def _accuracy(similarity: Any, true: Any, subject: Any) -> float:
+    found, chosen = _leave_one_out(similarity, true, subject)
+    return float((found[chosen, np.arange(len(true))] == true).mean())
+
+
+def _exchanged(true: Any, subject: Any, rng: np.random.Generator) -> Any:
+    """Labels in a random order within each subject."""
+    out = true.copy()
+    for s in np.unique(subject):
+        out[subject == s] = rng.permutation(true[subject == s])
+    return out
 
 
 def _choose(
