@@ -16,3 +16,4 @@ from ._verify import result_path as result_path
 from ._verify import shipped as shipped
 from ._verify import verify as verify
 from ._verdict import WORDS as WORDS
+from ._expect import Measures as Measures
