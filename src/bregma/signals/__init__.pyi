@@ -7,6 +7,7 @@ from ._sensor_tokenizer import SensorTokenizer as SensorTokenizer
 from ._sensors import Sensors as Sensors
 from ._tokenizer_training import HiddenSensors as HiddenSensors
 from ._tokenizer_training import hidden_sensor_batches as hidden_sensor_batches
+from ._tokenizer_training import hidden_sensor_correlation as hidden_sensor_correlation
 from ._tokenizer_training import tokenizer_loss as tokenizer_loss
 from ._vector_quantizer import Quantized as Quantized
 from ._vector_quantizer import VectorQuantizer as VectorQuantizer

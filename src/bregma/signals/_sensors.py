@@ -14,6 +14,7 @@ from torch import Tensor
 from bregma._extras import require
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.recording import Recording
+from bregma.run import spawn_torch
 
 KINDS = ("eeg", "mag", "grad")
 FARTHEST = 1.0  # metres from the centre of the head; beyond, units must be others
@@ -90,20 +91,38 @@ class Sensors:
             self.positions.to(device), self.orientations.to(device), self.kinds.to(device)
         )
 
-    def placed_as(self, other: Sensors) -> Sensors:
-        """The kinds of these sensors at the places of others: a control of what geometry is for.
+    def permuted(self, *, seed: int) -> Sensors:
+        """Each sensor at the place of another one of its kind: a control of what geometry is for.
 
         Parameters
         ----------
-        other : Sensors
-            As many sensors.
+        seed : int
+            Draws which one.
 
         Returns
         -------
         Sensors
-            Positions and orientations of the others.
+            The same kinds, positions and orientations in another order.
         """
-        return Sensors(other.positions, other.orientations, self.kinds)
+        order = torch.arange(len(self))
+        kinds = self.kinds.cpu()
+        for kind in kinds.unique().tolist():
+            rows = (kinds == kind).nonzero()[:, 0]
+            mixed = torch.randperm(len(rows), generator=spawn_torch(seed, "permuted", kind))
+            order[rows] = rows[mixed]
+        order = order.to(self.kinds.device)
+        return Sensors(self.positions[order], self.orientations[order], self.kinds)
+
+    def without_geometry(self) -> Sensors:
+        """Only the kinds: all sensors at the centre of the head, looking nowhere.
+
+        Returns
+        -------
+        Sensors
+            As many sensors.
+        """
+        nowhere = torch.zeros_like(self.positions)
+        return Sensors(nowhere, nowhere, self.kinds)
 
     @classmethod
     def of_table(cls, table: Any) -> Sensors:
@@ -211,7 +230,7 @@ class Sensors:
             without = [name for name, gone in zip(names, lost, strict=True) if gone]
             raise InvalidArgument(
                 f"the position of {without[:5]} is not known: set a montage "
-                "(raw.set_montage('standard_1020')), or leave them out with names="
+                "(raw.set_montage('easycap-M1')), or leave them out with names="
             )
         return _sensors(places, looks, kinds)
 
@@ -224,7 +243,7 @@ def _check_kinds(kinds: Sequence[str]) -> None:
 
 def _sensors(places: np.ndarray, looks: np.ndarray, kinds: Sequence[str]) -> Sensors:
     return Sensors(
-        torch.as_tensor(places, dtype=torch.float32),
-        torch.as_tensor(looks, dtype=torch.float32),
-        torch.as_tensor([KINDS.index(kind) for kind in kinds]),
+        torch.tensor(places, dtype=torch.float32),
+        torch.tensor(looks, dtype=torch.float32),
+        torch.tensor([KINDS.index(kind) for kind in kinds]),
     )

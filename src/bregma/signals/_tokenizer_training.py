@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bregma.errors import InvalidArgument
+from bregma.signals._sensor_tokenizer import SensorTokenizer
 from bregma.signals._sensors import Sensors
-from bregma.signals._waveform_loss import waveform_loss
+from bregma.signals._waveform_loss import waveform_correlation, waveform_loss
 
 
 class HiddenSensors(NamedTuple):
@@ -116,3 +118,44 @@ def tokenizer_loss(tokenizer: nn.Module, batch: HiddenSensors) -> Tensor:
     """
     made = tokenizer(batch.seen, batch.seen_sensors, batch.sensors)
     return waveform_loss(made.waves, batch.waves) + made.commitment
+
+
+@torch.no_grad()
+def hidden_sensor_correlation(
+    tokenizer: SensorTokenizer,
+    x: Float[Tensor, "window sensor time"],
+    sensors: Sensors,
+    hidden: Bool[Tensor, " sensor"],
+    *,
+    n_levels: int | None = None,
+) -> float:
+    """Correlation of hidden sensors with what the tokens of the others say of them.
+
+    Parameters
+    ----------
+    tokenizer : SensorTokenizer
+        In evaluation mode.
+    x : Tensor (window, sensor, time)
+        Windows.
+    sensors : Sensors
+        All sensors, as the tokenizer is to know them.
+    hidden : Tensor (sensor)
+        Which ones it does not see.
+    n_levels : int, optional
+        How many levels of the codes to use; all unless given.
+
+    Returns
+    -------
+    float
+        Mean over windows and hidden sensors.
+
+    Raises
+    ------
+    InvalidArgument
+        If all sensors are hidden, or none is.
+    """
+    if hidden.all() or not hidden.any():
+        raise InvalidArgument("hide some of the sensors, neither all nor none of them")
+    codes = tokenizer.tokens(x[:, ~hidden], sensors[~hidden])[..., :n_levels]
+    waves = tokenizer.decode(tokenizer.quantizer.values(codes), sensors[hidden])
+    return float(waveform_correlation(waves, x[:, hidden]).mean())
