@@ -1,0 +1,15 @@
+from ._grow import deeper as deeper
+from ._grow import widenable as widenable
+from ._grow import wider as wider
+from ._replicate import replicate_inputs as replicate_inputs
+from ._replicate import replicate_outputs as replicate_outputs
+from ._replicate import replication as replication
+from ._grow_search import Grown as Grown
+from ._grow_search import GrowthSpace as GrowthSpace
+from ._grow_search import grow_search as grow_search
+from ._grow_search import growth_reward as growth_reward
+from ._growth_policy import Decision as Decision
+from ._growth_policy import GrowthPolicy as GrowthPolicy
+from ._growth_policy import RandomPolicy as RandomPolicy
+from ._outline import Outline as Outline
+from ._outline import outline as outline
