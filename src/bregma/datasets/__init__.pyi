@@ -34,3 +34,10 @@ from ._switching_circuit import switching_circuit as switching_circuit
 from ._planted_codes import PlantedCodes as PlantedCodes
 from ._planted_codes import planted_codes as planted_codes
 from ._permuted_digits import permuted_digits as permuted_digits
+from ._event_stream import EventStream as EventStream
+from ._event_stream import event_stream as event_stream
+from ._concept_text import Documents as Documents
+from ._concept_text import concept_text as concept_text
+from ._shared_voxels import SharedVoxels as SharedVoxels
+from ._shared_voxels import VoxelSubject as VoxelSubject
+from ._shared_voxels import shared_voxels as shared_voxels
