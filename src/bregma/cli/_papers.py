@@ -133,7 +133,7 @@ def _print_list(pairs: list[tuple[Claim, Result]], as_json: bool) -> None:
 
 def _show(claim: Claim, result: Result, as_json: bool) -> None:
     from bregma.claims import verdict
-    from bregma.cli._show import say, show
+    from bregma.cli._show import copyable, say, show
 
     if as_json:
         print(json.dumps(as_dict(claim, result), indent=1))
@@ -147,13 +147,13 @@ def _show(claim: Claim, result: Result, as_json: bool) -> None:
         say(f"Control '{name}': {control}")
     say("\nMechanism", "bold")
     for equation in claim.equations:
-        say(f"  {equation}")
+        copyable(f"  {equation}")
     word = verdict(claim, result)
     say(f"\nVerdict: {word}", STYLES[word])
     if result.runs:
         show(evidence_table(claim, result))
     say("\nOn your own data", "bold")
-    say(claim.use.strip("\n"))
+    copyable(claim.use.strip("\n"))
 
 
 def evidence_table(claim: Claim, result: Result) -> RenderableType:
@@ -177,17 +177,14 @@ def evidence_table(claim: Claim, result: Result) -> RenderableType:
             if not run.error
         ]
         return Group(*measured, *crashes)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("expected", "measured", "against", "beyond the bound (95 %)", "effect", ""):
-        table.add_column(name, overflow="fold")
+    table = Table.grid(padding=(0, 2))
     for part in judged:
         mean = (part.size.low + part.size.high) / 2
+        effect = "" if part.effect_size is None else f"; {part.effect_size:.1f} SD"
+        table.add_row(Text(part.verdict, STYLES[part.verdict]), Text(part.expect.says, "bold"))
         table.add_row(
-            str(part.expect),
-            f"{part.measured.mean():.4g}",
-            f"{part.reference.mean():.4g}",
-            f"{mean:.3g} [{part.size.low:.3g}, {part.size.high:.3g}]",
-            "" if part.effect_size is None else f"{part.effect_size:.1f} SD",
-            Text(part.verdict, STYLES[part.verdict]),
+            "",
+            f"{part.expect}: {part.measured.mean():.4g} against {part.reference.mean():.4g}, "
+            f"beyond the bound by {mean:.3g} [{part.size.low:.3g}, {part.size.high:.3g}]{effect}",
         )
     return Group(table, *crashes)

@@ -36,6 +36,11 @@ def say(text: str = "", style: str = "") -> None:
     Console(highlight=False).print(Text(_inert(text), style=style))
 
 
+def copyable(text: str) -> None:
+    """Print lines as they are, however narrow the terminal: what is copied must stay whole."""
+    Console(highlight=False).print(Text(_inert(text)), soft_wrap=True)
+
+
 def show(renderable: Any) -> None:
     """Print what rich can draw, such as tables with names from files."""
     console = Console(highlight=False)
