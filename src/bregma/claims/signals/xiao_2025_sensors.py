@@ -94,7 +94,7 @@ codes = tokenizer.eval().tokens(x, sensors)  # (window, source, token, level)
                paper="The paper judges the pretrained model by clinical and cognitive decoding"),
     ],
     smoke={"n_windows": 16, "n_test": 8, "epochs": 1, "epochs_masked": 1},
-    check={"n_windows": 560, "n_test": 60, "epochs": 2, "epochs_masked": 1},
+    check={"n_windows": 560, "n_test": 60, "epochs": 2, "epochs_masked": 2},
     full={"n_windows": 20_000, "n_test": 2_000, "epochs": 16, "epochs_masked": 32},
     equations=[
         r"s_c = \mathrm{RMSNorm}\big(h_c + \mathrm{MLP}(h_c)\big),\quad "
