@@ -43,6 +43,7 @@ def parity(
     --------
     >>> train, test = parity(n_bits=5, n_train=20, n_test=12, seed=0)
     >>> train.inputs[0].tolist(), train.targets[0].tolist()
+    ([1, 1, 0, 0, 1], [1, 0, 0, 0, 1])
     """
     if not 1 <= n_bits <= 62 or min(n_train, n_test) < 1 or n_train + n_test > 2**n_bits:
         raise InvalidArgument(

@@ -35,3 +35,9 @@ from ._reasoning_core import OneTimescale as OneTimescale
 from ._reasoning_core import TwoTimescale as TwoTimescale
 from ._attention_only import AttentionLayer as AttentionLayer
 from ._attention_only import AttentionOnlyTransformer as AttentionOnlyTransformer
+from ._causal_transformer import CausalTransformer as CausalTransformer
+from ._fast_weights import FastWeightNetwork as FastWeightNetwork
+from ._fast_weights import FastWeights as FastWeights
+from ._fast_weights import Reading as Reading
+from ._linear_attention import linear_attention as linear_attention
+from ._rotary import Rotary as Rotary

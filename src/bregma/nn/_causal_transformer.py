@@ -1,0 +1,127 @@
+"""The usual causal Transformer, small and plain, to compare sequence models with."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from bregma.errors import InvalidArgument
+from bregma.nn._token_embedding import TokenEmbedding
+from bregma.run import derive
+from bregma.system._quiet import private_randomness
+
+
+class CausalTransformer(nn.Module):
+    """Predict a sequence with blocks of attention to the past and a perceptron each.
+
+    Norms come first, positions are learned, perceptrons are four times as wide with GELU.
+
+    Parameters
+    ----------
+    n_tokens : int
+        How many different tokens.
+    n_places : int
+        Length of the longest sequence.
+    width : int
+        Length of the vectors.
+    heads, layers : int
+        Heads share the width; layers are blocks with weights of their own.
+    seed : int
+        Of the first weights.
+
+    Raises
+    ------
+    InvalidArgument
+        A number below 1, or heads that do not divide the width.
+
+    References
+    ----------
+    Radford et al. (2019), Language models are unsupervised multitask learners.
+
+    Examples
+    --------
+    >>> net = CausalTransformer(20, 64, 32, heads=4, layers=2)
+    >>> net(torch.arange(12).view(2, 6)).shape
+    torch.Size([2, 6, 20])
+    """
+
+    def __init__(
+        self, n_tokens: int, n_places: int, width: int, *, heads: int, layers: int, seed: int = 0
+    ) -> None:
+        super().__init__()
+        if min(width, heads, layers) < 1 or width % heads:
+            raise InvalidArgument(
+                f"width, heads and layers must be 1 or more and heads divide the width, "
+                f"not {width}, {heads}, {layers}"
+            )
+        self.embed = TokenEmbedding(n_tokens, n_places, width, seed=seed)
+        for parameter in self.embed.parameters():
+            parameter.data *= 0.02  # as GPT-2 begins
+        with private_randomness(derive(seed, "CausalTransformer")):
+            self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
+            self.norm, self.unembed = nn.LayerNorm(width), nn.Linear(width, n_tokens, bias=False)
+
+    def forward(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch time token"]:
+        """Scores of what comes next.
+
+        Parameters
+        ----------
+        tokens : Int[Tensor, "batch time"]
+            Whole numbers below `n_tokens`, at most `n_places` in a row.
+
+        Returns
+        -------
+        Float[Tensor, "batch time token"]
+            Scores before the softmax, after every token.
+        """
+        x = self.embed(tokens)
+        for block in self.blocks:
+            x = block(x)
+        return self.unembed(self.norm(x))
+
+    @torch.no_grad()
+    def neurons(
+        self, tokens: Int[Tensor, "batch time"]
+    ) -> Float[Tensor, "layer batch time neuron"]:
+        """Activity of the perceptrons' hidden units.
+
+        Parameters
+        ----------
+        tokens : Int[Tensor, "batch time"]
+            As in `forward`.
+
+        Returns
+        -------
+        Float[Tensor, "layer batch time neuron"]
+            After the GELU, ``4 * width`` of them in every layer.
+        """
+        x, found = self.embed(tokens), []
+        for block in self.blocks:
+            found.append(block.hidden(block.attended(x)))  # type: ignore[operator]
+            x = block(x)
+        return torch.stack(found)
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value, self.project = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def attended(self, x: Tensor) -> Tensor:
+        """x after the attention."""
+        parts = self.query_key_value(self.first(x)).unflatten(-1, (3, self.heads, -1))
+        q, k, v = parts.permute(2, 0, 3, 1, 4)  # each (batch, head, time, part)
+        a = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return x + self.project(a.transpose(1, 2).flatten(2))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Hidden units of the perceptron, from what follows the attention."""
+        return nn.functional.gelu(self.widen(self.second(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.attended(x)
+        return x + self.narrow(self.hidden(x))
