@@ -14,6 +14,7 @@ def test_the_page_runs():
     for block in blocks:
         exec(block, names)
     assert names["compression"] > 5
+    assert names["found"].rewards.min() > 0.01
     stream, recall = names["stream"], names["recall"]
     true = stream.scenes[stream.scene[7]] - stream.vision.mean(0)
     assert (recall.answer * true.ravel()).sum() > 0

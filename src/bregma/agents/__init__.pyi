@@ -5,3 +5,7 @@ from ._event_boundaries import event_boundaries as event_boundaries
 from ._event_boundaries import structural_similarity as structural_similarity
 from ._event_memory import EventMemory as EventMemory
 from ._event_memory import Recall as Recall
+from ._evolution_strategy import Evolved as Evolved
+from ._evolution_strategy import evolution_strategy as evolution_strategy
+from ._policy_batch import policy_batch as policy_batch
+from ._undulation_circuit import UndulationCircuit as UndulationCircuit

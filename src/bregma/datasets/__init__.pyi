@@ -41,3 +41,5 @@ from ._concept_text import concept_text as concept_text
 from ._shared_voxels import SharedVoxels as SharedVoxels
 from ._shared_voxels import VoxelSubject as VoxelSubject
 from ._shared_voxels import shared_voxels as shared_voxels
+from ._swimmer import Swimmer as Swimmer
+from ._swimmer import swimmer_env as swimmer_env
