@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -15,3 +16,4 @@ def test_the_page_runs():
         exec(block, names)
     assert names["found"].p_value == 1 / 20
     assert names["best"].n["candidates"] == 24
+    assert names["loss"].item() < math.log(5)

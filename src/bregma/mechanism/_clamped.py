@@ -100,7 +100,7 @@ class TrainingClamp:
     """
 
     site: str
-    value: float | Tensor | Callable[[Tensor, Moment], Tensor]
+    value: float | int | Tensor | Callable[[Tensor, Moment], Tensor]
     mask: Tensor | None = None
     reads: tuple[str, ...] = ()
 
