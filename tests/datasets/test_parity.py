@@ -12,7 +12,7 @@ from bregma.errors import InvalidArgument
 
 
 @settings(max_examples=20)
-@given(n_bits=st.integers(4, 62), seed=st.integers(0, 1000))
+@given(n_bits=st.integers(4, 70), seed=st.integers(0, 1000))
 def test_every_place_says_whether_the_ones_so_far_are_odd(n_bits, seed):
     train, test = parity(n_bits=n_bits, n_train=10, n_test=6, seed=seed)
     rows = torch.cat([train.inputs, test.inputs]).tolist()
@@ -47,7 +47,14 @@ def test_the_seed_makes_the_examples():
     assert not torch.equal(first.inputs, other.inputs)
 
 
-@pytest.mark.parametrize("wrong", [{"n_bits": 0}, {"n_bits": 63}, {"n_bits": 5}, {"n_test": 0}])
+def test_examples_differ_where_there_are_too_many_to_shuffle():
+    train, test = parity(n_bits=21, n_train=2**14, n_test=1000, seed=0)
+    both = torch.cat([train.inputs, test.inputs])
+    assert len(both.unique(dim=0)) == 2**14 + 1000
+    assert both.float().mean().item() == pytest.approx(0.5, abs=0.005)
+
+
+@pytest.mark.parametrize("wrong", [{"n_bits": 0}, {"n_bits": 5}, {"n_test": 0}])
 def test_too_many_examples_are_refused(wrong):
     with pytest.raises(InvalidArgument, match="different examples"):
         parity(**({"n_bits": 8, "n_train": 30, "n_test": 10} | wrong), seed=0)

@@ -18,7 +18,7 @@ def parity(
     Parameters
     ----------
     n_bits : int
-        Length of an example, from 1 to 62.
+        Length of an example.
     n_train, n_test : int
         How many examples; no one of them is there twice.
     seed : int
@@ -45,14 +45,13 @@ def parity(
     >>> train.inputs[0].tolist(), train.targets[0].tolist()
     ([1, 1, 0, 0, 1], [1, 0, 0, 0, 1])
     """
-    if not 1 <= n_bits <= 62 or min(n_train, n_test) < 1 or n_train + n_test > 2**n_bits:
+    wanted = n_train + n_test
+    if n_bits < 1 or min(n_train, n_test) < 1 or wanted > 2**n_bits:
         raise InvalidArgument(
-            f"{n_bits} bits have {2 ** min(n_bits, 62)} different examples (up to 62 bits are "
-            f"possible): too few for {n_train} to train and {n_test} to test, or nothing is asked"
+            f"{n_bits} bits have {2 ** max(n_bits, 0)} different examples: {n_train} to train and "
+            f"{n_test} to test cannot be drawn (1 or more of each are needed)"
         )
-    rng = spawn_torch(seed, "parity")
-    numbers = _different(2**n_bits, n_train + n_test, rng)
-    bits = numbers[:, None] >> torch.arange(n_bits) & 1
+    bits = _different(n_bits, wanted, spawn_torch(seed, "parity"))
     targets = bits.cumsum(1) % 2
 
     def part(rows: slice) -> Task:
@@ -61,11 +60,13 @@ def parity(
     return part(slice(n_train)), part(slice(n_train, None))
 
 
-def _different(n: int, wanted: int, rng: torch.Generator) -> Int[torch.Tensor, " wanted"]:
-    """Whole numbers below n, all different."""
-    if n <= 2**20:
-        return torch.randperm(n, generator=rng)[:wanted]
-    seen: dict[int, None] = {}  # too many to shuffle; a dict keeps the order of drawing
-    while len(seen) < wanted:
-        seen |= dict.fromkeys(torch.randint(n, (wanted,), generator=rng).tolist())
-    return torch.tensor(list(seen)[:wanted])
+def _different(n_bits: int, wanted: int, rng: torch.Generator) -> Int[torch.Tensor, "row bit"]:
+    """Rows of bits, all different, in random order."""
+    if n_bits <= 20:
+        numbers = torch.randperm(2**n_bits, generator=rng)[:wanted]
+        return numbers[:, None] >> torch.arange(n_bits) & 1
+    rows = torch.empty(0, n_bits, dtype=torch.int64)  # too many to shuffle: draw until it is enough
+    while len(rows) < wanted:
+        drawn = torch.randint(2, (wanted, n_bits), generator=rng)
+        rows = torch.cat([rows, drawn]).unique(dim=0)
+    return rows[torch.randperm(len(rows), generator=rng)[:wanted]]
