@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bregma.errors import InvalidArgument
+from bregma.errors import InvalidArgument, MissingExtra, ModelUnavailable
 from bregma.search import (
     deeper,
     replicate_inputs,
@@ -22,6 +23,7 @@ from bregma.search import (
     wider,
 )
 from bregma.search._grow import LAYERS
+from bregma.system import load
 
 
 def dense(widths, seed=0):
@@ -62,7 +64,7 @@ def close(a, b, double=True):
     st.lists(st.integers(1, 7), min_size=3, max_size=5),
     st.integers(1, 9), st.integers(0, 10**6), st.booleans(), st.data(),
 )  # fmt: skip
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_dense_networks_keep_their_function(widths, more, seed, double, data):
     net = dense(widths, seed).to(torch.float64 if double else torch.float32)
     x = torch.randn(6, widths[0], generator=torch.Generator().manual_seed(1)).to(net[0].weight)
@@ -76,7 +78,7 @@ def test_dense_networks_keep_their_function(widths, more, seed, double, data):
     st.sampled_from([1, 3, 5]), st.integers(0, 10**6), st.booleans(),
     st.sampled_from([nn.MaxPool2d, nn.AvgPool2d]), st.data(),
 )  # fmt: skip
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_convolutional_networks_keep_their_function(
     a, b, c, more, kernel, seed, double, pool, data
 ):
@@ -139,7 +141,8 @@ def test_measured_statistics_keep_training_mode_close():
             part.reset_running_stats()
     net.train()(x)  # running statistics are those of x now
     blind, seen = deeper(net, 0), deeper(net, 0, examples=x)
-    errors = [float((grown.train()(x) - net.train()(x)).abs().max()) for grown in (blind, seen)]
+    with torch.no_grad():
+        errors = [float((g.train()(x) - net.train()(x)).abs().max()) for g in (blind, seen)]
     assert errors[1] < 0.1 * errors[0]
 
 
@@ -185,11 +188,17 @@ def test_a_residual_stream_is_widened_by_one_map(width, seed):
     close(net(x), before)
 
 
-def test_blocks_of_timm_grow():
-    timm = pytest.importorskip("timm")
-    torch.manual_seed(0)
-    net = timm.create_model("resnet18", num_classes=5).double().eval()
-    x = torch.randn(1, 3, 32, 32).double()
+@pytest.fixture(scope="module")
+def resnet():
+    try:
+        return load("timm:resnet10t", untrained=True).module  # beside any torchvision
+    except (MissingExtra, ModelUnavailable) as error:
+        pytest.skip(str(error))
+
+
+def test_blocks_of_timm_grow(resnet):
+    net = copy.deepcopy(resnet).double().eval()
+    x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).double()
     before, block = net(x), net.layer2[0]
     units = replication(128, 150, seed=0)
     replicate_outputs(block.conv1, units)
@@ -197,18 +206,22 @@ def test_blocks_of_timm_grow():
     replicate_inputs(block.conv2, units)
     assert block.conv2.weight.shape[1] == 150
     after = net(x)
-    assert float((after - before).abs().max() / before.abs().max()) < 1e-12
+    assert float(((after - before).abs().max() / before.abs().max()).detach()) < 1e-12
 
 
-def test_feedforward_layers_of_a_transformer_grow():
+def test_feedforward_layers_of_a_transformer_grow(resnet, monkeypatch):
     transformers = pytest.importorskip("transformers")
+    try:
+        importlib.import_module("torchaudio")
+    except (ImportError, OSError, RuntimeError):  # built for another PyTorch: not needed here
+        monkeypatch.setattr(transformers.utils, "is_torchaudio_available", lambda: False)
     torch.manual_seed(0)
     settings = transformers.ViTConfig(
         hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12,
         image_size=8, patch_size=4, hidden_dropout_prob=0.0,
     )  # fmt: skip
     net = transformers.ViTModel(settings).double().eval()
-    x = torch.randn(2, 3, 8, 8).double()
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).double()
     before, units = net(x).last_hidden_state, replication(12, 20, seed=0)
     linear = [m for m in net.modules() if isinstance(m, nn.Linear)]
     (up,) = [m for m in linear if m.out_features == 12]

@@ -57,8 +57,8 @@ def test_the_outline_by_hand():
 def test_decisions_are_as_frequent_as_they_are_likely(made):
     seen, generator = outline(chain(), LEVELS, KERNELS), torch.Generator().manual_seed(1)
     with torch.no_grad():
-        deep = [made.deeper(seen, generator) for _ in range(800)]
-        wide = [made.wider(seen, generator) for _ in range(800)]
+        deep = [made.deeper(seen, generator) for _ in range(400)]
+        wide = [made.wider(seen, generator) for _ in range(400)]
     every = {(b, i, k) for b, tokens in enumerate(seen.blocks) for i in range(len(tokens))
              for k in range(2)}  # fmt: skip
     assert {d.choice for d in deep} <= every
@@ -68,13 +68,13 @@ def test_decisions_are_as_frequent_as_they_are_likely(made):
         likely = {c: 1 / 3 / len(seen.blocks[c[0]]) / 2 for c in every}
     assert sum(likely.values()) == pytest.approx(1, abs=1e-4 if len(likely) == len(every) else 0.1)
     found = Counter(d.choice for d in deep)
-    assert all(abs(found[c] / 800 - p) < 5 * math.sqrt(p / 800) for c, p in likely.items())
+    assert all(abs(found[c] / 400 - p) < 5 * math.sqrt(p / 400) for c, p in likely.items())
     chances = {d.choice: float(d.log_prob.exp()) for d in wide}
     if isinstance(made, RandomPolicy):
         chances = dict.fromkeys(chances, 1 / 8)
     found = Counter(d.choice for d in wide)
     assert sum(chances.values()) == pytest.approx(1, abs=1e-4)
-    assert all(abs(found[c] / 800 - p) < 5 * math.sqrt(p / 800) for c, p in chances.items())
+    assert all(abs(found[c] / 400 - p) < 5 * math.sqrt(p / 400) for c, p in chances.items())
 
 
 def test_the_update_follows_the_expected_reward():

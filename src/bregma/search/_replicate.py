@@ -42,7 +42,7 @@ def replication(n: int, width: int, *, seed: int) -> Int[Tensor, " width"]:
     Examples
     --------
     >>> replication(3, 5, seed=0)
-    tensor([0, 1, 2, 1, 1])
+    tensor([0, 1, 2, 1, 0])
     """
     if not 0 < n < width:
         raise InvalidArgument(f"a layer of {n} units cannot be widened to {width}")
