@@ -42,6 +42,9 @@ class CosineAffinity(nn.Module):
     sensing and a self-attention network.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, state: State) -> Graph:
         """Link the places.
 
@@ -65,6 +68,9 @@ class CosineAffinity(nn.Module):
 class UniformAffinity(nn.Module):
     """All places are equally close: what is passed on is the mean over the whole scene."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, state: State) -> Graph:
         """Link the places.
 
@@ -84,6 +90,9 @@ class UniformAffinity(nn.Module):
 
 class NeighbourAffinity(nn.Module):
     """A place is close to itself and its eight neighbours: local pooling of 3 x 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def forward(self, state: State) -> Graph:
         """Link the places.

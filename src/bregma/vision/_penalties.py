@@ -72,6 +72,11 @@ class Penalty(ABC):
 class SoftPenalty(Penalty):
     """The l1 norm: phi(a) = abs(a). Convex; shrinks everything that stays by the same amount.
 
+    Parameters
+    ----------
+    strength : float
+        lambda, 0 or more.
+
     References
     ----------
     Daubechies, Defrise and De Mol (2004), An iterative thresholding algorithm for linear inverse
@@ -88,6 +93,11 @@ class SoftPenalty(Penalty):
 class HardPenalty(Penalty):
     """The number of active coefficients, l0: phi(a) = 1 unless a is 0. Shrinks nothing that stays.
 
+    Parameters
+    ----------
+    strength : float
+        lambda, 0 or more.
+
     References
     ----------
     Blumensath and Davies (2008), Iterative thresholding for sparse approximations.
@@ -102,6 +112,11 @@ class HardPenalty(Penalty):
 
 class HalfPenalty(Penalty):
     """The l1/2 quasi-norm: phi(a) = sqrt(abs(a)). Between both: shrinks the large ones less.
+
+    Parameters
+    ----------
+    strength : float
+        lambda, 0 or more.
 
     References
     ----------
