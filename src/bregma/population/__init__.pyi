@@ -1,0 +1,12 @@
+from ._coupling import Coupling as Coupling
+from ._coupling import CouplingPrior as CouplingPrior
+from ._coupling import FlatPrior as FlatPrior
+from ._coupling import GaussianPrior as GaussianPrior
+from ._coupling import OneHotCoupling as OneHotCoupling
+from ._coupling import OneHotPrior as OneHotPrior
+from ._hidden_markov import StatePosterior as StatePosterior
+from ._hidden_markov import forward_backward as forward_backward
+from ._hidden_markov import viterbi as viterbi
+from ._hmm_glm import HMMGLM as HMMGLM
+from ._match_states import match_states as match_states
+from ._switching_glm import SwitchingGLM as SwitchingGLM

@@ -1,0 +1,340 @@
+"""A population that switches between hidden states, each with couplings of its own."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from bregma.errors import InvalidArgument
+from bregma.population._counts import LaggedCounts, checked_counts
+from bregma.population._coupling import CouplingPrior, FlatPrior
+from bregma.population._hidden_markov import StatePosterior, forward_backward, viterbi
+from bregma.population._state_start import guess_states
+from bregma.population._switching_glm import SwitchingGLM
+from bregma.run import derive, spawn_torch
+from bregma.run import device as device_of
+
+SLICE = 2**24  # numbers of (bin, unit, lag) that are held at once
+WIDTHS = (10, 20, 40, 80)  # bins over which the restarts look for states, in turn
+STAY = 0.97  # probability that a state stays, where EM begins
+
+
+class HMMGLM(BaseEstimator):
+    """Poisson GLM whose couplings switch between hidden states, fitted by EM.
+
+    The E-step is exact (forward-backward). The M-step is exact for the chain and takes some steps
+    of Adam for the GLM. Restarts begin with stretches of time in which the GLM of a single state
+    errs alike, looked for at several time scales, and have a flat prior; the best of them goes on
+    with the prior that was asked for.
+
+    Parameters
+    ----------
+    n_states : int
+        Number of hidden states.
+    n_lags : int
+        How many bins back a spike has an influence.
+    prior : FlatPrior, GaussianPrior or OneHotPrior
+        What the couplings of the states share.
+    n_restarts : int
+        Number of starts, since EM ends in local optima; from 4 on all time scales are tried.
+    n_iter : int
+        EM iterations of the final fit, and a third more to settle; each restart has a third.
+    steps : int
+        Steps of Adam in an iteration.
+    learning_rate : float
+        Of Adam.
+    seed : int
+        Of the restarts and the samples of the prior.
+    device : str, optional
+        Where to compute; the fastest that is there by default.
+
+    Attributes
+    ----------
+    weights_ : Float[np.ndarray, "state unit unit"]
+        From the column to the row.
+    initial_, transition_ : np.ndarray
+        Probabilities of the first state, and from the row to the column.
+    glm_ : SwitchingGLM
+        The fitted module with everything else.
+    log_likelihoods_ : Float[np.ndarray, "iteration"]
+        Of the final fit, before each iteration, in nats.
+
+    References
+    ----------
+    Li, Kim, Rodgers, Choi and Wu (2024), One-hot generalized linear model for switching brain state
+    discovery. arXiv:2310.15263.
+
+    Examples
+    --------
+    >>> counts = np.random.default_rng(0).poisson(0.5, (200, 4))
+    >>> model = HMMGLM(2, n_restarts=1, n_iter=5).fit(counts)
+    >>> model.weights_.shape, model.predict(counts).shape
+    ((2, 4, 4), (1, 200))
+    """
+
+    def __init__(
+        self,
+        n_states: int = 3,
+        *,
+        n_lags: int = 5,
+        prior: CouplingPrior = FlatPrior(),  # noqa: B008 (frozen)
+        n_restarts: int = 5,
+        n_iter: int = 30,
+        steps: int = 8,
+        learning_rate: float = 0.03,
+        seed: int = 0,
+        device: str | None = None,
+    ) -> None:
+        self.n_states = n_states
+        self.n_lags = n_lags
+        self.prior = prior
+        self.n_restarts = n_restarts
+        self.n_iter = n_iter
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.seed = seed
+        self.device = device
+
+    def fit(self, X: Any, y: None = None, *, start: HMMGLM | None = None) -> HMMGLM:
+        """Learn states and couplings.
+
+        Parameters
+        ----------
+        X : Recording or array
+            Counts (presentation, bin, unit), or (bin, unit).
+        y : None
+            Not used.
+        start : HMMGLM, optional
+            A fitted model of as many states, units and lags to begin from, in place of restarts:
+            models that differ in the prior alone then differ in nothing else.
+
+        Returns
+        -------
+        HMMGLM
+            This one.
+
+        Raises
+        ------
+        InvalidArgument
+            If X does not hold counts, a parameter is out of range, or the start does not fit.
+        """
+        least = min(self.n_states, self.n_lags, self.n_restarts, self.n_iter, self.steps)
+        if least < 1 or not self.learning_rate > 0:
+            raise InvalidArgument(
+                "n_states, n_lags, n_restarts, n_iter and steps must be 1 or more, and "
+                f"learning_rate above 0, not {self.get_params()}"
+            )
+        counts = checked_counts(X)
+        self.n_features_in_ = counts.shape[2]
+        em = _EM(counts, self.n_lags, device_of(self.device), self.steps, self.learning_rate)
+        em.generator = spawn_torch(self.seed, "samples", device=em.device)
+        if start is None:
+            self._restart(em)
+        else:
+            self._take(start, em)
+        states = em.posterior().states
+        module = em.module
+        module.coupling = self.prior.coupling(module.coupling.weight().detach()).to(em.device)
+        em.begin(module)
+        em.learn(states, self.n_iter * self.steps)  # a new coupling first learns the known states
+        trace = em.iterate(self.n_iter)
+        module.eval()  # from here on choices are final, and what depends on them settles
+        trace += em.iterate(-(-self.n_iter // 3))
+        self.glm_ = module
+        self.initial_, self.transition_ = em.initial, em.transition
+        self.weights_ = module.weight().detach().cpu().numpy()
+        self.log_likelihoods_ = np.asarray(trace)
+        return self
+
+    def _restart(self, em: _EM) -> None:
+        """The most likely of several short fits with a flat prior."""
+        single, tries = em.single_state(2 * self.n_iter * self.steps), []
+        for number in range(self.n_restarts if self.n_states > 1 else 1):
+            guess = guess_states(
+                single,
+                em.data,
+                em.parts,
+                em.shape[0],
+                self.n_states,
+                width=WIDTHS[number % len(WIDTHS)],
+                seed=derive(self.seed, "restart", number),
+            )
+            em.begin(_copies(single, self.n_states))
+            em.learn(np.eye(self.n_states)[guess], self.n_iter * self.steps // 3)
+            em.initial, em.transition = _sticky(self.n_states)
+            em.iterate(-(-self.n_iter // 3))
+            tries.append((em.posterior().log_likelihood, em.module, em.initial, em.transition))
+        _, em.module, em.initial, em.transition = max(tries, key=lambda found: found[0])
+
+    def _take(self, start: HMMGLM, em: _EM) -> None:
+        check_is_fitted(start)
+        found = (*start.glm_.own.shape[:2], start.n_lags)
+        asked = (self.n_states, self.n_features_in_, self.n_lags)
+        if found != asked:
+            raise InvalidArgument(
+                f"start has {found} states, units and lags, which must be {asked} here"
+            )
+        em.module = copy.deepcopy(start.glm_).to(em.device)
+        em.initial, em.transition = start.initial_, start.transition_
+
+    def predict(self, X: Any) -> Int[np.ndarray, "presentation bin"]:
+        """The most probable path of states (Viterbi).
+
+        Parameters
+        ----------
+        X : Recording or array
+            Counts as for `fit`.
+
+        Returns
+        -------
+        Int[np.ndarray, "presentation bin"]
+            The state of each bin.
+        """
+        em = self._em(X)
+        return viterbi(em.emissions(), self.initial_, self.transition_)
+
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "presentation bin state"]:
+        """Probability of each state, given all counts of a presentation.
+
+        Parameters
+        ----------
+        X : Recording or array
+            Counts as for `fit`.
+
+        Returns
+        -------
+        Float[np.ndarray, "presentation bin state"]
+            Sums to 1 over states.
+        """
+        return self._em(X).posterior().states
+
+    def score(self, X: Any, y: None = None) -> float:
+        """Log-likelihood per spike: log p(all counts) / number of spikes, in nats.
+
+        Parameters
+        ----------
+        X : Recording or array
+            Counts as for `fit`.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        float
+            Below 0; higher is better.
+
+        Raises
+        ------
+        InvalidArgument
+            If there are no spikes.
+        """
+        spikes = float(checked_counts(X).sum())
+        if not spikes:
+            raise InvalidArgument("there are no spikes to score in X")
+        return self._em(X).posterior().log_likelihood / spikes
+
+    def _em(self, X: Any) -> _EM:
+        check_is_fitted(self)
+        counts = checked_counts(X)
+        if counts.shape[2] != self.n_features_in_:
+            raise InvalidArgument(
+                f"X has {counts.shape[2]} units, the model was fitted to {self.n_features_in_}"
+            )
+        em = _EM(counts, self.n_lags, self.glm_.bias.device, self.steps, self.learning_rate)
+        em.module, em.initial, em.transition = self.glm_, self.initial_, self.transition_
+        return em
+
+
+class _EM:
+    """Expectation-maximisation of one module on one set of counts."""
+
+    generator: torch.Generator | None = None
+
+    def __init__(
+        self, counts: np.ndarray, n_lags: int, device: torch.device, steps: int, rate: float
+    ) -> None:
+        self.shape, self.device, self.steps, self.rate = counts.shape, device, steps, rate
+        self.data = LaggedCounts(counts, n_lags, device)
+        width = max(1, SLICE // (n_lags * counts.shape[2]))
+        starts = range(0, len(self.data), width)
+        self.parts = [slice(start, start + width) for start in starts]
+
+    def begin(self, module: SwitchingGLM) -> None:
+        self.module = module.train()
+        self.optimizer = torch.optim.Adam(module.parameters(), lr=self.rate)
+
+    def emissions(self) -> Float[np.ndarray, "presentation bin state"]:
+        was_training = self.module.training
+        self.module.eval()
+        with torch.no_grad():
+            weight = self.module.weight()
+            found = [self.module.log_likelihood(*self.data[part], weight) for part in self.parts]
+        self.module.train(was_training)
+        return torch.cat(found).double().cpu().numpy().reshape(*self.shape[:2], -1)
+
+    def posterior(self) -> StatePosterior:
+        return forward_backward(self.emissions(), self.initial, self.transition)
+
+    def iterate(self, n: int) -> list[float]:
+        """E-steps and M-steps; the log-likelihood before each of them."""
+        trace = []
+        for _ in range(n):
+            found = self.posterior()
+            trace.append(found.log_likelihood)
+            first = found.states[:, 0].sum(0) + 1  # one imagined observation of everything: no
+            self.initial = first / first.sum()  # state and no transition becomes impossible
+            moves = found.transitions + 1
+            self.transition = moves / moves.sum(1, keepdims=True)
+            self.learn(found.states, self.steps)
+        return trace
+
+    def learn(self, states: Float[np.ndarray, "presentation bin state"], n_steps: int) -> None:
+        """Fit the GLM to counts whose states are known, more or less."""
+        known = torch.as_tensor(states, dtype=torch.float32, device=self.device).flatten(0, 1)
+        for _ in range(n_steps):
+            self.step(known)
+
+    def step(self, states: Tensor) -> None:
+        """One step up the expected log-likelihood plus the prior, slice by slice."""
+        self.optimizer.zero_grad()
+        weight = self.module.weight(self.generator)
+        leaf = weight.detach().requires_grad_()
+        for part in self.parts:
+            (-(states[part] * self.module.log_likelihood(*self.data[part], leaf)).sum()).backward()
+        assert leaf.grad is not None
+        ((weight * leaf.grad).sum() - self.module.coupling.log_prior()).backward()  # chain rule
+        self.optimizer.step()
+
+    def single_state(self, n_steps: int) -> SwitchingGLM:
+        """The GLM without states."""
+        mean = (self.data.flat[self.data.rows].mean(0, keepdim=True)).clamp_min(1e-3)
+        n = mean.shape[1]
+        coupling = FlatPrior().coupling(torch.zeros(1, n, n, device=self.device))
+        module = SwitchingGLM(coupling, mean.expm1().log(), self.data.n_lags).to(self.device)
+        self.begin(module)
+        self.learn(np.ones((*self.shape[:2], 1)), n_steps)
+        return module
+
+
+def _sticky(n_states: int) -> tuple[np.ndarray, np.ndarray]:
+    """A chain that tends to stay where it is."""
+    anywhere = np.full(n_states, 1 / n_states)
+    return anywhere, (1 - STAY) * anywhere + STAY * np.eye(n_states)
+
+
+def _copies(single: SwitchingGLM, n_states: int) -> SwitchingGLM:
+    """The same parameters in several states."""
+    with torch.no_grad():
+        weight = single.weight().repeat(n_states, 1, 1)
+        bias = single.bias.repeat(n_states, 1)
+        module = SwitchingGLM(FlatPrior().coupling(weight), bias, single.own.shape[2])
+        module.own.copy_(single.own)
+        module.raw_kernel.copy_(single.raw_kernel)
+    return module.to(weight.device)
