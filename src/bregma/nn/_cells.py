@@ -62,7 +62,7 @@ class HistoryCell(nn.Module):
             raise InvalidArgument(
                 f"size, memory and n_observed must be 1 or more, not {size}, {memory}, {n_observed}"
             )
-        self.neurons, self.size = neurons, size
+        self.neurons, self.size, self.n_observed = neurons, size, n_observed
         rng = spawn_torch(seed, "HistoryCell")
         with private_randomness(derive(seed, "HistoryCell")):
             self.synapses = nn.Sequential(
@@ -110,7 +110,13 @@ class HistoryCell(nn.Module):
         -------
         (Float[Tensor, "batch unit"], Float[Tensor, "batch unit memory"])
             Activity and history after the tick.
+
+        Raises
+        ------
+        InvalidArgument
+            Observations of another length.
         """
+        _check(observed, self.n_observed)
         arrived = self.synapses(torch.cat([observed, z], -1))
         history = torch.cat([history[..., 1:], arrived[..., None]], -1)
         return self.neurons(history), history
@@ -152,7 +158,7 @@ class GatedCell(nn.Module):
             raise InvalidArgument(
                 f"size and n_observed must be 1 or more, not {size}, {n_observed}"
             )
-        self.size = size
+        self.size, self.n_observed = size, n_observed
         with private_randomness(derive(seed, "GatedCell")):
             self.lstm = nn.LSTMCell(n_observed, size)
         bound, rng = size**-0.5, spawn_torch(seed, "GatedCell")
@@ -194,6 +200,17 @@ class GatedCell(nn.Module):
         -------
         (Float[Tensor, "batch unit"], Float[Tensor, "batch unit"])
             Activity and cells after the tick.
+
+        Raises
+        ------
+        InvalidArgument
+            Observations of another length.
         """
+        _check(observed, self.n_observed)
         z, memory = self.lstm(observed, (z, memory))
         return z, memory
+
+
+def _check(observed: Tensor, wanted: int) -> None:
+    if observed.shape[-1] != wanted:
+        raise InvalidArgument(f"the cell observes {wanted} values, not {observed.shape[-1]}")

@@ -158,7 +158,7 @@ class InternalTicks(nn.Module):
         Raises
         ------
         InvalidArgument
-            If the backbone does not give (batch, place, n_features).
+            If the backbone does not give (batch, place, n_features), all of them finite.
         """
         keys, values = self._keys_values(self.backbone(x))
         cell: Cell = self.cell  # type: ignore[assignment]
@@ -183,6 +183,8 @@ class InternalTicks(nn.Module):
             raise InvalidArgument(
                 f"the backbone must give (batch, place, {n_features}), not {tuple(features.shape)}"
             )
+        if not features.isfinite().all():
+            raise InvalidArgument("the backbone gave features that are NaN or infinite")
         both = self.key_value(self.features(features))
         keys, values = both.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return keys, values  # each (batch, head, place, part)

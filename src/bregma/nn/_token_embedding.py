@@ -62,10 +62,17 @@ class TokenEmbedding(nn.Module):
         Raises
         ------
         InvalidArgument
-            Inputs longer than `n_places`.
+            Inputs longer than `n_places`, empty ones, or numbers that are no tokens.
         """
+        if 0 in tokens.shape:
+            raise InvalidArgument(f"tokens of the shape {tuple(tokens.shape)} are none")
         if tokens.shape[1] > len(self.place):
             raise InvalidArgument(
                 f"there are vectors for {len(self.place)} places, not {tokens.shape[1]}"
+            )
+        low, high = int(tokens.min()), int(tokens.max())
+        if low < 0 or high >= len(self.token):
+            raise InvalidArgument(
+                f"tokens must be from 0 to {len(self.token) - 1}: {low} to {high}"
             )
         return nn.functional.embedding(tokens, self.token) + self.place[: tokens.shape[1]]

@@ -37,8 +37,7 @@ from bregma.run import derive, fit, minibatches, spawn_torch
     controls={
         "lstm_places": "an LSTM of as many parameters, ticks and steps of training",
         "snapshot_places": "read from the activity of now instead of synchronisation",
-        "shared_places": "all neurons share one model, which has as many parameters as all private "
-        "ones together",
+        "shared_places": "all neurons share one model, eight times as wide as a private one",
         "memoryless_places": "private models of as many parameters that see only the present input",
         "shuffled_places": "the trained network's synchronisation, after the ticks of every neuron "
         "were shuffled",
@@ -165,7 +164,7 @@ def darlow_2025_ticks(
     shared = nn.Sequential(  # every neuron of every example through the model of one
         nn.Flatten(0, 1),
         nn.Unflatten(1, (1, memory)),
-        NeuronLevelModel(1, memory, budget // (2 * memory + 4), seed=seed),
+        NeuronLevelModel(1, memory, 8 * hidden, seed=seed),
         nn.Unflatten(0, (-1, size)),
         nn.Flatten(1),
     )
