@@ -85,14 +85,14 @@ def test_it_learns_digits_and_the_top_alone_does_not_as_well():
             loss,
             minibatches(train.inputs, train.targets, size=64),
             optimizer=torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9),
-            epochs=15,
+            epochs=10,
             seed=0,
         )
         with torch.no_grad():
             return test.accuracy(net(test.inputs))
 
     whole = accuracy(lambda net, b: net.loss(*b))
-    assert whole > 0.85
+    assert whole > 0.8
     assert whole > accuracy(lambda net, b: net.losses(*b)[-1])
 
 

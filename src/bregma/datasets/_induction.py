@@ -12,7 +12,7 @@ from bregma.run import spawn_torch
 def induction(
     n: int, *, n_classes: int = 50, n_labels: int = 5, n_pairs: int = 2, seed: int
 ) -> Task:
-    """Sequences exemplar, label, exemplar, label, ..., query: which label did the query have?
+    """Sequences exemplar, label, exemplar, label, ..., query; the answer is the query's label.
 
     The query is one of the exemplars. Labels are drawn anew for each sequence, all different, so
     that nothing can be learned about a class: the only way is to find the query among the exemplars
