@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from bregma.encoding import AttentionReadout, TokenRegressor, patch_tokens
-from bregma.errors import InvalidArgument, MissingExtra, ModelUnavailable
-from bregma.system import load
+from bregma.errors import InvalidArgument
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32}
 
@@ -21,32 +18,16 @@ def images(n=3, rows=32, columns=32):
 
 
 @pytest.fixture(scope="module")
-def timm():
-    try:
-        load("timm:test_vit", untrained=True)  # imports it beside any torchvision
-    except (MissingExtra, ModelUnavailable) as error:
-        pytest.skip(str(error))
-    return importlib.import_module("timm")
-
-
-@pytest.fixture(scope="module")
 def vit(timm):
     return timm.create_model("test_vit", img_size=32).eval()
 
 
 @pytest.fixture(scope="module")
-def dino():
-    transformers = pytest.importorskip("transformers")
-    with pytest.MonkeyPatch.context() as patch:
-        try:
-            importlib.import_module("torchaudio")
-        except (ImportError, OSError, RuntimeError):  # built for another PyTorch: not needed here
-            patch.setattr(transformers.utils, "is_torchaudio_available", lambda: False)
-        model = transformers.Dinov2WithRegistersModel
+def dino(transformers):
     config = transformers.Dinov2WithRegistersConfig(
         **SIZE, patch_size=8, num_register_tokens=4, mlp_ratio=2
     )
-    return model(config).eval()
+    return transformers.Dinov2WithRegistersModel(config).eval()
 
 
 def test_tokens_of_timm_are_those_behind_the_class_token(vit):

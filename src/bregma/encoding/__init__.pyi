@@ -4,3 +4,7 @@ from ._token_regressor import TokenRegressor as TokenRegressor
 from ._patch_tokens import patch_tokens as patch_tokens
 from ._positions import sine_positions as sine_positions
 from ._blend import blend as blend
+from ._in_context_encoder import InContextEncoder as InContextEncoder
+from ._in_context_encoder import in_context_loss as in_context_loss
+from ._episodes import episodes as episodes
+from ._in_context_regressor import InContextRegressor as InContextRegressor

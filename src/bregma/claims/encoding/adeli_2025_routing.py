@@ -121,6 +121,7 @@ def pointing(maps: np.ndarray, areas: Sequence[str], labels: np.ndarray) -> floa
     smoke={"n_train": 150, "n_test": 60, "side": 4, "n_units": 3, "epochs": 3},
     check={"n_train": 2000, "n_test": 500, "side": 6, "n_units": 12, "epochs": 30},
     full={"n_train": 20000, "n_test": 2000, "side": 12, "n_units": 50, "epochs": 60},
+    seeds=(1, 2, 3, 4, 5),
     equations=[
         r"A_{rt} = \operatorname{softmax}_t \frac{q_r^\top (W_k x_t + W_p p_t)}{\sqrt d}",
         r"\hat y_v = w_v^\top\, \phi\Bigl(\sum_t A_{r(v)t}\, W_v x_t\Bigr) + b_v",
