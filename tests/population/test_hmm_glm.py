@@ -24,7 +24,7 @@ from bregma.population import (
     OneHotCoupling,
     OneHotPrior,
     SwitchingGLM,
-    _hmm_glm,
+    _expectation_maximisation,
     forward_backward,
     match_states,
 )
@@ -174,8 +174,8 @@ def test_slices_change_nothing(circuit, fitted, monkeypatch):
     states = torch.rand(400, 2, generator=torch.Generator().manual_seed(0))
     found = []
     for size in (2**24, 70 * N * 5):  # one slice, or six of them across presentations
-        monkeypatch.setattr(_hmm_glm, "SLICE", size)
-        em = _hmm_glm._EM(counts, 5, torch.device("cpu"), 1, 0.0)
+        monkeypatch.setattr(_expectation_maximisation, "SLICE", size)
+        em = _expectation_maximisation.EM(counts, 5, torch.device("cpu"), 1, 0.0)
         em.begin(copy.deepcopy(fitted.glm_))
         em.generator = torch.Generator().manual_seed(1)
         em.step(states)
@@ -225,6 +225,16 @@ def test_choices_are_one_hot_and_their_prior_is_written_out():
     assert coupling.log_prior().item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_choices_are_final_in_evaluation_mode(fitted):
+    coupling = copy.deepcopy(fitted.glm_.coupling).eval()
+    (coupling.weight().sum() + coupling.log_prior()).backward()
+    assert coupling.choice.grad is None
+    assert coupling.raw_strength.grad is not None
+    coupling.train()
+    coupling.log_prior().backward()
+    assert coupling.choice.grad is not None
+
+
 def test_gumbel_samples_choose_as_often_as_their_probability():
     coupling = OneHotCoupling(torch.ones(1, 2, 2), 0.01)  # nearly one-hot
     logits = torch.tensor([0.2, 0.3, 0.5]).log()
@@ -253,7 +263,7 @@ def test_from_an_nwb_file_to_states(tmp_path, circuit):
 
 
 def test_works_with_scikit_learn(circuit):
-    trials = circuit.recording.values[0, :600].reshape(6, 100, N)
+    trials = circuit.recording.values[0, :200].reshape(4, 50, N)
     search = GridSearchCV(HMMGLM(**QUICK), {"n_states": [1, 2]}, cv=KFold(2)).fit(trials)
     assert search.best_params_["n_states"] in (1, 2)
     model = HMMGLM(2, prior=OneHotPrior(0.5), seed=3)

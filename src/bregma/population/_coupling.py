@@ -203,6 +203,23 @@ class OneHotCoupling(Coupling):
             start.new_zeros(1 if shared else len(start), *start.shape[1:], 3)
         )
 
+    def train(self, mode: bool = True) -> OneHotCoupling:
+        """Choices are learned in training mode and final in evaluation mode.
+
+        Parameters
+        ----------
+        mode : bool
+            Whether to train.
+
+        Returns
+        -------
+        OneHotCoupling
+            This one.
+        """
+        self.choice.requires_grad_(mode)
+        self.wiring.requires_grad_(mode)
+        return super().train(mode)
+
     @property
     def strength(self) -> Float[Tensor, "state unit unit"]:
         """Size of each coupling, if there is one."""

@@ -10,18 +10,17 @@ import torch
 from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from bregma.errors import InvalidArgument
-from bregma.population._counts import LaggedCounts, checked_counts
+from bregma.population._counts import checked_counts
 from bregma.population._coupling import CouplingPrior, FlatPrior
-from bregma.population._hidden_markov import StatePosterior, forward_backward, viterbi
+from bregma.population._expectation_maximisation import EM
+from bregma.population._hidden_markov import viterbi
 from bregma.population._state_start import guess_states
 from bregma.population._switching_glm import SwitchingGLM
 from bregma.run import derive, spawn_torch
 from bregma.run import device as device_of
 
-SLICE = 2**24  # numbers of (bin, unit, lag) that are held at once
 WIDTHS = (10, 20, 40, 80)  # bins over which the restarts look for states, in turn
 STAY = 0.97  # probability that a state stays, where EM begins
 
@@ -133,7 +132,7 @@ class HMMGLM(BaseEstimator):
             )
         counts = checked_counts(X)
         self.n_features_in_ = counts.shape[2]
-        em = _EM(counts, self.n_lags, device_of(self.device), self.steps, self.learning_rate)
+        em = EM(counts, self.n_lags, device_of(self.device), self.steps, self.learning_rate)
         em.generator = spawn_torch(self.seed, "samples", device=em.device)
         if start is None:
             self._restart(em)
@@ -153,7 +152,7 @@ class HMMGLM(BaseEstimator):
         self.log_likelihoods_ = np.asarray(trace)
         return self
 
-    def _restart(self, em: _EM) -> None:
+    def _restart(self, em: EM) -> None:
         """The most likely of several short fits with a flat prior."""
         single, tries = em.single_state(2 * self.n_iter * self.steps), []
         for number in range(self.n_restarts if self.n_states > 1 else 1):
@@ -173,7 +172,7 @@ class HMMGLM(BaseEstimator):
             tries.append((em.posterior().log_likelihood, em.module, em.initial, em.transition))
         _, em.module, em.initial, em.transition = max(tries, key=lambda found: found[0])
 
-    def _take(self, start: HMMGLM, em: _EM) -> None:
+    def _take(self, start: HMMGLM, em: EM) -> None:
         check_is_fitted(start)
         found = (*start.glm_.own.shape[:2], start.n_lags)
         asked = (self.n_states, self.n_features_in_, self.n_lags)
@@ -240,87 +239,16 @@ class HMMGLM(BaseEstimator):
             raise InvalidArgument("there are no spikes to score in X")
         return self._em(X).posterior().log_likelihood / spikes
 
-    def _em(self, X: Any) -> _EM:
+    def _em(self, X: Any) -> EM:
         check_is_fitted(self)
         counts = checked_counts(X)
         if counts.shape[2] != self.n_features_in_:
             raise InvalidArgument(
                 f"X has {counts.shape[2]} units, the model was fitted to {self.n_features_in_}"
             )
-        em = _EM(counts, self.n_lags, self.glm_.bias.device, self.steps, self.learning_rate)
+        em = EM(counts, self.n_lags, self.glm_.bias.device, self.steps, self.learning_rate)
         em.module, em.initial, em.transition = self.glm_, self.initial_, self.transition_
         return em
-
-
-class _EM:
-    """Expectation-maximisation of one module on one set of counts."""
-
-    generator: torch.Generator | None = None
-
-    def __init__(
-        self, counts: np.ndarray, n_lags: int, device: torch.device, steps: int, rate: float
-    ) -> None:
-        self.shape, self.device, self.steps, self.rate = counts.shape, device, steps, rate
-        self.data = LaggedCounts(counts, n_lags, device)
-        width = max(1, SLICE // (n_lags * counts.shape[2]))
-        starts = range(0, len(self.data), width)
-        self.parts = [slice(start, start + width) for start in starts]
-
-    def begin(self, module: SwitchingGLM) -> None:
-        self.module = module.train()
-        self.optimizer = torch.optim.Adam(module.parameters(), lr=self.rate)
-
-    def emissions(self) -> Float[np.ndarray, "presentation bin state"]:
-        was_training = self.module.training
-        self.module.eval()
-        with torch.no_grad():
-            weight = self.module.weight()
-            found = [self.module.log_likelihood(*self.data[part], weight) for part in self.parts]
-        self.module.train(was_training)
-        return torch.cat(found).double().cpu().numpy().reshape(*self.shape[:2], -1)
-
-    def posterior(self) -> StatePosterior:
-        return forward_backward(self.emissions(), self.initial, self.transition)
-
-    def iterate(self, n: int) -> list[float]:
-        """E-steps and M-steps; the log-likelihood before each of them."""
-        trace = []
-        for _ in range(n):
-            found = self.posterior()
-            trace.append(found.log_likelihood)
-            first = found.states[:, 0].sum(0) + 1  # one imagined observation of everything: no
-            self.initial = first / first.sum()  # state and no transition becomes impossible
-            moves = found.transitions + 1
-            self.transition = moves / moves.sum(1, keepdims=True)
-            self.learn(found.states, self.steps)
-        return trace
-
-    def learn(self, states: Float[np.ndarray, "presentation bin state"], n_steps: int) -> None:
-        """Fit the GLM to counts whose states are known, more or less."""
-        known = torch.as_tensor(states, dtype=torch.float32, device=self.device).flatten(0, 1)
-        for _ in range(n_steps):
-            self.step(known)
-
-    def step(self, states: Tensor) -> None:
-        """One step up the expected log-likelihood plus the prior, slice by slice."""
-        self.optimizer.zero_grad()
-        weight = self.module.weight(self.generator)
-        leaf = weight.detach().requires_grad_()
-        for part in self.parts:
-            (-(states[part] * self.module.log_likelihood(*self.data[part], leaf)).sum()).backward()
-        assert leaf.grad is not None
-        ((weight * leaf.grad).sum() - self.module.coupling.log_prior()).backward()  # chain rule
-        self.optimizer.step()
-
-    def single_state(self, n_steps: int) -> SwitchingGLM:
-        """The GLM without states."""
-        mean = (self.data.flat[self.data.rows].mean(0, keepdim=True)).clamp_min(1e-3)
-        n = mean.shape[1]
-        coupling = FlatPrior().coupling(torch.zeros(1, n, n, device=self.device))
-        module = SwitchingGLM(coupling, mean.expm1().log(), self.data.n_lags).to(self.device)
-        self.begin(module)
-        self.learn(np.ones((*self.shape[:2], 1)), n_steps)
-        return module
 
 
 def _sticky(n_states: int) -> tuple[np.ndarray, np.ndarray]:
