@@ -47,9 +47,9 @@ def solve_sudoku(
     >>> puzzle = np.array([1, 0, 0, 0, 0, 0, 3, 0, 0, 1, 0, 0, 0, 0, 0, 2])
     >>> solve_sudoku(puzzle).reshape(-1, 4, 4)
     array([[[1, 3, 2, 4],
-            [2, 4, 3, 1],
-            [4, 2, 1, 3],
-            [3, 1, 4, 2]]])
+            [4, 2, 3, 1],
+            [2, 1, 4, 3],
+            [3, 4, 1, 2]]])
     """
     box = box_of(len(puzzle))
     if puzzle.min() < 0 or puzzle.max() > box**2:
