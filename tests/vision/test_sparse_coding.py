@@ -84,7 +84,7 @@ def test_soft_codes_satisfy_the_optimality_conditions_and_equal_scikit_learn(pla
     assert torch.allclose(slope[active], strength * code.sign()[active], atol=2e-3)
     assert (slope[~active].abs() <= strength + 2e-3).all()
     lasso = Lasso(alpha=strength / 32, fit_intercept=False, tol=1e-8, max_iter=10_000)
-    peer = lasso.fit(planted.dictionary.numpy(), planted.signals.numpy().T).coef_
+    peer = lasso.fit(planted.dictionary.double().numpy(), planted.signals.double().numpy().T).coef_
     assert np.abs(peer - code.numpy()).max() < 5e-3
 
 
