@@ -28,7 +28,7 @@ check: .venv/developer
 	touch $@
 
 .venv/developer: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[neuro,models,gpu,scale,peers,test,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[neuro,models,embodied,gpu,scale,peers,test,dev]'
 	touch $@ .venv/user
 
 clean:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import jaxtyping
 import pytest
+
+from bregma.errors import MissingExtra, ModelUnavailable
 
 # A busy machine is no fault of the code: how long an example takes is not tested.
 hypothesis.settings.register_profile("bregma", deadline=None)
@@ -31,6 +35,32 @@ def unchecked_types() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def timm() -> ModuleType:
+    """The library of vision models, beside any torchvision."""
+    from bregma.system import load
+
+    try:
+        load("timm:test_vit", untrained=True)  # imports it, and says why where it cannot
+    except (MissingExtra, ModelUnavailable) as error:
+        pytest.skip(str(error))
+    return importlib.import_module("timm")
+
+
+@pytest.fixture(scope="session")
+def transformers(timm: ModuleType) -> ModuleType:
+    """The library of language models; torchvision is mended by then, torchaudio is left out."""
+    library = pytest.importorskip("transformers")
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            importlib.import_module("torchaudio")
+        except (ImportError, OSError, RuntimeError):  # built for another PyTorch: not needed here
+            patch.setattr(library.utils, "is_torchaudio_available", lambda: False)
+        for name in ("Dinov2Model", "Dinov2WithRegistersModel", "GPT2Model", "ViTModel"):
+            getattr(library, name)  # imported while torchaudio is out of sight
+    return library
 
 
 @dataclass

@@ -14,7 +14,7 @@ from bregma.cli._tour import walk
 
 QUICK = steps.Size(draws=200)  # as the command does it, with fewer draws
 EXTRAS = ("dask", "h5netcdf", "h5py", "mne", "mne_bids", "nibabel", "nilearn", "pyarrow",
-          "pynapple", "pynwb", "safetensors", "timm", "transformers", "zarr",
+          "gymnasium", "mujoco", "pynapple", "pynwb", "safetensors", "timm", "transformers", "zarr",
           "rsatoolbox")  # fmt: skip
 
 

@@ -188,13 +188,9 @@ def test_a_network_of_timm():
     assert found.system_null.values.std() > 0
 
 
-def test_a_network_of_transformers():
-    try:
-        from transformers import GPT2Config, GPT2Model
-    except (ImportError, OSError, RuntimeError) as error:  # torchvision or torchaudio do not fit
-        pytest.skip(f"transformers cannot be imported here: {error}")
-    config = GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=11, n_positions=6)
-    net = GPT2Model(config)
+def test_a_network_of_transformers(transformers):
+    config = transformers.GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=11, n_positions=6)
+    net = transformers.GPT2Model(config)
     tokens = np.random.default_rng(0).integers(11, size=(10, 6))
 
     def attention(model, given):

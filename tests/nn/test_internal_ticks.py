@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bregma.errors import InvalidArgument, MissingExtra, ModelUnavailable
+from bregma.errors import InvalidArgument
 from bregma.nn import (
     GatedCell,
     HistoryCell,
@@ -27,7 +26,6 @@ from bregma.nn import (
     two_tick_loss,
 )
 from bregma.recording import Recording
-from bregma.system import load
 
 
 def random(*shape, seed=0):
@@ -256,12 +254,8 @@ def test_the_same_seed_gives_the_same_network_whatever_the_global_generator_does
     assert not torch.equal(first(tokens), thinker(seed=6)(tokens))
 
 
-def test_features_of_a_vision_model_are_looked_at_and_activity_is_a_recording():
-    try:
-        load("timm:test_vit", untrained=True)  # imports timm beside any torchvision
-    except (MissingExtra, ModelUnavailable) as error:
-        pytest.skip(str(error))
-    vit = importlib.import_module("timm").create_model("test_vit", img_size=32)
+def test_features_of_a_vision_model_are_looked_at_and_activity_is_a_recording(timm):
+    vit = timm.create_model("test_vit", img_size=32)
 
     class Features(nn.Module):
         def forward(self, images):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 from itertools import pairwise
 
 import numpy as np
@@ -209,12 +208,7 @@ def test_blocks_of_timm_grow(resnet):
     assert float(((after - before).abs().max() / before.abs().max()).detach()) < 1e-12
 
 
-def test_feedforward_layers_of_a_transformer_grow(resnet, monkeypatch):
-    transformers = pytest.importorskip("transformers")
-    try:
-        importlib.import_module("torchaudio")
-    except (ImportError, OSError, RuntimeError):  # built for another PyTorch: not needed here
-        monkeypatch.setattr(transformers.utils, "is_torchaudio_available", lambda: False)
+def test_feedforward_layers_of_a_transformer_grow(transformers):
     torch.manual_seed(0)
     settings = transformers.ViTConfig(
         hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12,
