@@ -112,6 +112,8 @@ class Claim:
         Python that uses the mechanism on one's own data; the tests run it.
     area, species : sequence of str
         Brain areas and species that it speaks of.
+    path : Path
+        The file that holds it; its name and folder are the slug and the room.
     """
 
     experiment: Callable[..., Measures]
