@@ -12,8 +12,9 @@ from torch import nn
 
 from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
 from bregma.recording import Recording, Stimuli, read
+from bregma.run import private_randomness
 from bregma.system import Ablate, ImageInput, Patch, System, TorchSystem
-from bregma.system._quiet import bare, private_randomness
+from bregma.system._quiet import bare
 
 
 def plain_hooks(net: nn.Module, x: torch.Tensor, names: list[str]) -> dict[str, torch.Tensor]:

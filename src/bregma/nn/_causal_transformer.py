@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from bregma.errors import InvalidArgument
 from bregma.nn._token_embedding import TokenEmbedding
-from bregma.run import derive
-from bregma.system._quiet import private_randomness
+from bregma.run import derive, private_randomness
 
 
 class CausalTransformer(nn.Module):

@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bregma.errors import InvalidArgument
-from bregma.run import derive, spawn_torch
-from bregma.system._quiet import private_randomness
+from bregma.run import derive, private_randomness, spawn_torch
 
 
 class HistoryCell(nn.Module):

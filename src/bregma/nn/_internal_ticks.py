@@ -11,8 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bregma.errors import InvalidArgument
-from bregma.run import derive
-from bregma.system._quiet import private_randomness
+from bregma.run import derive, private_randomness
 
 
 class Cell(Protocol):

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from bregma.errors import InvalidArgument
-from bregma.run import derive, minibatches
+from bregma.run import derive, minibatches, private_randomness
 from bregma.signals._factorised_attention import FactorisedAttention
-from bregma.system._quiet import private_randomness
 
 SWAPPED = 0.2  # share of the hidden tokens that become another token instead of a blank
 

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
 from bregma.errors import InvalidArgument
-from bregma.run import derive
+from bregma.run import derive, private_randomness
 from bregma.signals._residual_vq import ResidualVQ
 from bregma.signals._seanet import SEANetDecoder, SEANetEncoder
 from bregma.signals._sensor_encoder import SensorEncoder
 from bregma.signals._sensors import Sensors
-from bregma.system._quiet import private_randomness
 
 SHARP = 2.3  # gain of the first keys: nearly even attention to all sensors averages them to 0
 

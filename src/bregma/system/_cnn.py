@@ -18,8 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bregma.errors import InvalidArgument
-from bregma.run import Checkpoint, derive, fit, minibatches
-from bregma.system._quiet import private_randomness
+from bregma.run import Checkpoint, derive, fit, minibatches, private_randomness
 
 SIDE = 32  # rows and columns of its input
 EPOCHS, BATCH = 4, 64

@@ -11,8 +11,7 @@ from typing import Any
 from torch import nn
 
 from bregma.errors import ModelUnavailable, UnknownName
-from bregma.run import derive
-from bregma.system._quiet import private_randomness
+from bregma.run import derive, private_randomness
 from bregma.system._system import System
 
 

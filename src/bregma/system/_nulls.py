@@ -11,9 +11,9 @@ from torch import nn
 
 from bregma.dynamics import Network, rewire, shuffle_weights
 from bregma.errors import CannotPerturb, InvalidArgument
-from bregma.run import derive
+from bregma.run import derive, private_randomness
 from bregma.system._circuit import CircuitSystem
-from bregma.system._quiet import bare, private_randomness
+from bregma.system._quiet import bare
 from bregma.system._torch import TorchSystem
 
 S = TypeVar("S")  # TorchSystem, torch.nn.Module, CircuitSystem or Network

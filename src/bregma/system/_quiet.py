@@ -2,57 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from bregma.errors import InvalidArgument
-from bregma.run import derive
-
-
-@contextmanager
-def private_randomness(seed: int) -> Iterator[None]:
-    """Seed the global generators for a moment, and put them back as they were.
-
-    For code that draws from nothing else, such as the initialisation of layers.
-
-    Parameters
-    ----------
-    seed : int
-        The seed.
-    """
-    numpy_state = np.random.get_state()  # noqa: NPY002
-    python_state = random.getstate()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        try:
-            reseed(seed)
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
-
-
-def reseed(seed: int, *names: int) -> None:
-    """Seed the global generators, inside `private_randomness` only.
-
-    Parameters
-    ----------
-    seed : int
-        The seed.
-    *names : int
-        What for, such as the number of a batch.
-    """
-    number = derive(seed, "torch", *names)
-    torch.default_generator.manual_seed(number)  # torch.manual_seed would look for accelerators
-    for generator in torch.cuda.default_generators:
-        generator.manual_seed(number)
-    np.random.seed(derive(seed, "numpy", *names) % 2**32)  # noqa: NPY002 - modules may draw there
-    random.seed(derive(seed, "python", *names))
+from bregma.run import private_randomness
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from torch import nn
 from bregma._extras import require
 from bregma.errors import MissingExtra, ModelUnavailable, UnknownName
 from bregma.recording import Stimuli
-from bregma.run import derive
-from bregma.system._quiet import module_names, private_randomness
+from bregma.run import derive, private_randomness
+from bregma.system._quiet import module_names
 
 HUB_TIMEOUT = 5.0  # seconds to wait for an answer of the hub before it counts as unreachable
 _OFFER = "for the same network with fresh weights use untrained=True (--untrained)"

@@ -17,11 +17,12 @@ from bregma.errors import InvalidArgument
 from bregma.recording import Recording, Stimuli
 from bregma.run import device as find_device
 from bregma.run import progress as show_progress
+from bregma.run._private import reseed
 from bregma.system._conflicts import check_certain_conflict, content_key
 from bregma.system._layout import Layout, unit_columns
 from bregma.system._perturbations import Perturbation
 from bregma.system._preprocess import as_call, as_stimuli, default_preprocess
-from bregma.system._quiet import bare, module_names, reseed, undisturbed
+from bregma.system._quiet import bare, module_names, undisturbed
 from bregma.system._run import Reduce, Run
 from bregma.system._site import Site, find_sites, is_pattern
 from bregma.system._stream import run_key, stream
