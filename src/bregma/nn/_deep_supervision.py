@@ -14,7 +14,7 @@ from bregma.errors import InvalidArgument
 from bregma.nn._reasoning_core import States
 
 if TYPE_CHECKING:
-    from bregma.run import Batches
+    from bregma.run._fit import Batches
 
 
 @dataclass

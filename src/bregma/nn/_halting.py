@@ -15,7 +15,7 @@ from bregma.nn._deep_supervision import Attempt, answer_loss
 from bregma.nn._reasoner import solved
 
 if TYPE_CHECKING:
-    from bregma.run import Batches
+    from bregma.run._fit import Batches
 
 
 def adaptive_supervision(batches: Batches, *, most: int, explore: float = 0.1) -> Batches:

@@ -3,7 +3,6 @@ from ._device import device as device
 from ._device import dtype as dtype
 from ._fit import fit as fit
 from ._fit import minibatches as minibatches
-from ._fit import Batches as Batches
 from ._private import private_randomness as private_randomness
 from ._progress import progress as progress
 from ._seed import derive as derive
