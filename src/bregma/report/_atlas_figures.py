@@ -34,7 +34,7 @@ def strip(part: Judged) -> go.Figure:
     sign = 1 if expect.direction == "above" else -1
     bound = expect.times * part.reference.mean() + sign * expect.by
     figure.add_vline(x=bound, line={"color": NULL, "width": 2, "dash": "dot"})
-    styled_figure(figure, height=ROW * len(rows) + 40)
+    styled_figure(figure, height=ROW * len(rows) + 52)
     figure.update_layout(margin={"t": 6})
     figure.update_yaxes(
         tickvals=list(range(len(rows))),
