@@ -10,6 +10,13 @@ from bregma.claims import find
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "claims.md"
 
 
+def test_the_page_says_what_the_results_say(cli):
+    """Made anew by: bregma papers --markdown."""
+    text = PAGE.read_text(encoding="utf-8")
+    said = re.search(r"<!-- results -->\n(.*)<!-- end of results -->", text, re.DOTALL)
+    assert said[1].strip() == cli("papers", "--markdown").out.strip()
+
+
 def test_the_page_runs(tmp_path):
     text = PAGE.read_text(encoding="utf-8")
     own, use = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

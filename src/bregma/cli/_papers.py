@@ -39,6 +39,9 @@ def papers(
         str | None, typer.Option(help="Only those that: holds, partly, fails, crashed, open.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a table in Markdown.")
+    ] = False,
     results: Results = None,
 ) -> None:
     """List the papers whose claims can be run, or show one: bregma papers show SLUG."""
@@ -52,7 +55,11 @@ def papers(
         claim = find(words[1])
         return _show(claim, kept(claim, "check", folder), as_json)
     pairs = [(claim, kept(claim, "check", folder)) for claim in map(find, slugs())]
-    _print_list(_chosen(pairs, words, room, status), as_json)
+    chosen = _chosen(pairs, words, room, status)
+    if markdown:
+        print("\n".join(_markdown(chosen)))
+    else:
+        _print_list(chosen, as_json)
 
 
 def _chosen(
@@ -109,6 +116,25 @@ def as_dict(claim: Claim, result: Result) -> dict[str, object]:
             for part in judge(claim, result)
         ],
     }
+
+
+def _markdown(pairs: list[tuple[Claim, Result]]) -> list[str]:
+    """The table of docs/claims.md: each claim, its centre and what was measured."""
+    from bregma.claims import judge, verdict
+
+    lines = [
+        "| claim | verdict | centre of the claim | measured | held against |",
+        "|---" * 5 + "|",
+    ]
+    for claim, result in pairs:
+        measured, against = "", ""
+        for part in judge(claim, result)[:1]:
+            measured = f"{part.measured.mean():.3g}"
+            against = f"{part.reference.mean():.3g}"
+        centre = claim.expects[0]
+        cells = (claim.slug, verdict(claim, result), f"`{centre}`", measured, against)
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _print_list(pairs: list[tuple[Claim, Result]], as_json: bool) -> None:

@@ -53,7 +53,8 @@ codes = tokenizer.eval().tokens(x, sensors)  # (window, source, token, level)
 @claim(
     paper=Paper(
         title="BrainOmni: a brain foundation model for unified EEG and MEG signals",
-        authors="Xiao, Cui, Zhang, Chen, Wu, Thwaites, Woolgar, Zhou, Zhang",
+        authors="Qinfan Xiao, Ziyun Cui, Chi Zhang, Siqi Chen, Wen Wu, Andrew Thwaites, "
+        "Alexandra Woolgar, Bowen Zhou, Chao Zhang",
         year=2025,
         arxiv="2505.18185",
         card=47,
