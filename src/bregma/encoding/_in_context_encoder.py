@@ -25,8 +25,8 @@ class InContextEncoder(nn.Module):
         (w, c) = MLP(LN t_r1),    predicted response to an image x: w . x + c
 
     There is no code of positions: the order of the context has no meaning. Queries grow with the
-    logarithm of the number of tokens, so that attention stays as sharp in contexts that are longer
-    than all that were trained. Train it on many voxels of several subjects (`episodes`,
+    logarithm of the number of tokens, which is meant to keep attention sharp in contexts longer
+    than those of the training. Train it on many voxels of several subjects (`episodes`,
     `in_context_loss`); embeddings and responses should have about unit variance.
 
     Parameters
