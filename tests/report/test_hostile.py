@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from chromium import dom
 from example_report import course, evidence, pictures, rdms
 
 from bregma.recording import Stimuli
 from bregma.report import Section, html
+from chromium import dom
 
 OWNED = "document.title='OWNED'"
 PAYLOADS = [

@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError
 import numpy as np
 import pandas as pd
 import pytest
-from chromium import dom
 from example_report import EIGHT, course, evidence, lesion, pictures, rdms, write_cases
 
 from bregma.errors import InvalidArgument
@@ -20,6 +19,7 @@ from bregma.recording import Dissimilarity, Stimuli
 from bregma.report import Section, TimeCourse, html
 from bregma.report._figures import unique_labels
 from bregma.report._tables import count, p_value
+from chromium import dom
 
 
 def text_of(path) -> str:
