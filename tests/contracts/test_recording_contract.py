@@ -20,7 +20,7 @@ FORMATS = {
     "dissimilarity": [".zarr", ".nc"],
 }
 
-thorough = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 
 
 def there_and_back(thing, suffix):

@@ -165,7 +165,7 @@ def of_kind(kind: str) -> tuple[System, Stimuli]:
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_kind_to_perturb = pytest.mark.parametrize("kind", TO_PERTURB)
 checked = settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 finite = st.floats(-3, 3, width=32)
 

@@ -317,7 +317,7 @@ def test_room_for_spikes_grows(engine):
 
 
 @pytest.mark.parametrize("engine", FAST)
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_random_small_networks(engine, data):
     """One structure, so that it is compiled once; everything else is drawn."""

@@ -252,7 +252,7 @@ terms = st.lists(term, min_size=1, max_size=3, unique=True).map(" + ".join)
 resets = st.sampled_from(["v = 0", "v -= theta", "v = v_r; w += 0.3", "w = w/2 + v; v = w"])
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=6, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(terms, terms, resets, st.sampled_from([0.0, 2.0]), st.booleans())
 def test_random_models(dv, dw, reset, refractory, detached):
     params = {"tau": 6, "theta": 0.6}

@@ -93,7 +93,7 @@ TREE = json.loads(evidence_set().to_json())
 PLACES = list(places(TREE))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(PLACES), st.sampled_from([*WRONG, "delete"]))
 def test_a_damaged_entry_is_an_error_or_still_evidence(path, value):
     tree = json.loads(json.dumps(TREE))

@@ -220,8 +220,9 @@ class _Reader:
         if len(node.args) != n_arguments:
             self.fail(node, f"{name} takes {n_arguments} arguments, not {len(node.args)}")
         if name == "where":
-            return function(self.condition(node.args[0]), *map(self.number, node.args[1:]))
-        arguments = [self.number(a) for a in node.args]
+            arguments = [self.condition(node.args[0]), *map(self.number, node.args[1:])]
+        else:
+            arguments = [self.number(a) for a in node.args]
         if name == "exp" and arguments[0].is_number and complex(arguments[0]).real > 709:
             self.fail(node, "this number is too large")
         try:
