@@ -40,13 +40,12 @@ def unchecked_types() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def timm() -> ModuleType:
     """The library of vision models, beside any torchvision."""
-    from bregma.system import load
+    from bregma.system._timm import _import_timm
 
     try:
-        load("timm:test_vit", untrained=True)  # imports it, and says why where it cannot
+        return _import_timm()
     except (MissingExtra, ModelUnavailable) as error:
         pytest.skip(str(error))
-    return importlib.import_module("timm")
 
 
 @pytest.fixture(scope="session")

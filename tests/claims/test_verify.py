@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 
 from bregma import _files
 from bregma.claims import Result, find, kept, result_path, slugs, verdict, verify
+from bregma.claims._claim import _bare
 from bregma.errors import BregmaError, InvalidArgument, UnknownName
 
 BREGMA = Path(sys.executable).with_name("bregma")
@@ -240,3 +242,15 @@ def test_results_are_plain_json(write_claim, tmp_path):
     verify([write_claim()], results=tmp_path, seeds=[1], jobs=1)
     text = result_path(tmp_path, "byron_1843_means", "check").read_text()
     assert json.loads(text)["runs"][0]["measures"]["a"] == 1.01
+
+
+def test_fields_that_other_versions_of_python_add_do_not_change_the_digest():
+    one, later = (
+        ast.parse("def f(x):\n    return f'{x} = {x:.2f}'"),
+        ast.parse("def f(x):\n    'Why.'\n    return f'{x} = {x:.2f}'"),
+    )
+    later.body[0].__class__ = type(
+        "FunctionDef", (ast.FunctionDef,), {"_fields": (*ast.FunctionDef._fields, "new")}
+    )
+    later.body[0].new = []
+    assert _bare(one) == _bare(later)

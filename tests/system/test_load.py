@@ -31,14 +31,6 @@ def cache(tmp_path_factory):
         yield folder
 
 
-@pytest.fixture
-def timm():
-    try:
-        return by_timm._import_timm()
-    except (MissingExtra, ModelUnavailable) as error:
-        pytest.skip(str(error))
-
-
 # Built-in
 
 

@@ -18,6 +18,7 @@ import traceback
 from dataclasses import asdict
 from pathlib import Path
 
+from bregma._files import atomic_write_text
 from bregma.claims._catalogue import find
 from bregma.claims._expect import Curve
 from bregma.claims._result import SeedRun, machine, run_from, split, versions
@@ -108,8 +109,5 @@ def _leave_with_parent() -> None:
 if __name__ == "__main__":
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     slug, budget, seed, out = sys.argv[1:]
-    text = json.dumps(asdict(run_here(slug, budget, int(seed))))
-    part = Path(out).with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(out)
+    atomic_write_text(out, json.dumps(asdict(run_here(slug, budget, int(seed)))))
     os._exit(0)  # without waiting for the thread that watches stdin

@@ -136,6 +136,13 @@ class Claim:
         return self.path.stem
 
     @property
+    def text(self) -> str:
+        """What a search looks through, in small letters."""
+        paper = self.paper
+        parts = (self.slug, self.room, paper.title, paper.authors, str(paper.year), self.sentence)
+        return " ".join((*parts, *self.area, *self.species)).lower()
+
+    @property
     def room(self) -> str:
         """Where its mechanism lives."""
         return self.path.parent.name
@@ -177,8 +184,8 @@ class Claim:
         str
             Sixteen hexadecimal digits.
         """
-        tree = _Bare().visit(ast.parse(self.path.read_text("utf-8")))
-        text = json.dumps([ast.dump(tree), dict(self.settings(budget))], sort_keys=True)
+        code = _bare(ast.parse(self.path.read_text("utf-8")))
+        text = json.dumps([code, dict(self.settings(budget))], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __call__(self, *, seed: int, **settings: Setting) -> Measures:
@@ -186,15 +193,22 @@ class Claim:
         return self.experiment(seed=seed, **settings)
 
 
-class _Bare(ast.NodeTransformer):
-    """Leave docstrings and decorators out of code."""
+def _bare(node: Any) -> Any:
+    """Code without docstrings and decorators, as lists that no version of Python writes otherwise.
 
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        return None if isinstance(node.value, ast.Constant) else node
+    `ast.dump` and `ast.unparse` differ between versions; fields that are empty are left out here,
+    so that those which later versions add do not count.
+    """
+    if isinstance(node, list):
+        return [_bare(part) for part in node if not _is_text(part)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: part for name, part in ast.iter_fields(node) if name != "decorator_list"}
+    return [type(node).__name__, {k: _bare(v) for k, v in fields.items() if v not in (None, [])}]
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.decorator_list = []
-        return self.generic_visit(node)
+
+def _is_text(node: Any) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def claim(

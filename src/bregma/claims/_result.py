@@ -132,9 +132,7 @@ class Result:
         """
         content = asdict(self) | {"runs": [asdict(run) for run in self.runs.values()]}
         try:
-            atomic_write_text(
-                path, json.dumps({"sha256": _sum(content), **content}, indent=1) + "\n"
-            )
+            atomic_write_text(path, json.dumps({"sha256": _sum(content), **content}) + "\n")
         except OSError as error:
             raise BregmaError(
                 f"cannot write the result {path}: {error.strerror}; the seeds saved before are "

@@ -17,8 +17,6 @@ from bregma.claims._result import Result, cores
 from bregma.errors import BregmaError, InvalidArgument, UnknownName
 from bregma.run import progress as show_progress
 
-LIMIT_S = {"smoke": 10.0, "check": 180.0}  # of all seeds of a claim, on 2 cores
-
 
 def shipped() -> Path:
     """Folder of the results that come with the package.

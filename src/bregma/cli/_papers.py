@@ -77,15 +77,8 @@ def _chosen(
         for claim, result in pairs
         if room in (None, claim.room)
         and (status is None or verdict(claim, result) == status)
-        and all(word.lower() in _text(claim) for word in words)
+        and all(word.lower() in claim.text for word in words)
     ]
-
-
-def _text(claim: Claim) -> str:
-    """What a search looks through."""
-    paper = claim.paper
-    parts = (claim.slug, claim.room, paper.title, paper.authors, claim.sentence, *claim.area)
-    return " ".join((*parts, *claim.species, str(paper.year))).lower()
 
 
 def as_dict(claim: Claim, result: Result) -> dict[str, object]:

@@ -45,12 +45,6 @@ class Entry:
         return judge(self.claim, self.result)
 
     @property
-    def text(self) -> str:
-        """What the index searches in."""
-        paper = self.claim.paper
-        return f"{paper.title} {paper.authors} {paper.year} {self.claim.sentence}".lower()
-
-    @property
     def equations(self) -> list[Markup]:
         return [Markup(convert(text, display="block")) for text in self.claim.equations]
 

@@ -132,7 +132,9 @@ def fit(
     if precision not in ("float32", "bfloat16"):
         raise UnknownName.of("precision", precision, ("float32", "bfloat16"))
     team, start, step, losses = Team.now(), 0, 0, list[float]()
-    if store is not None and (state := store.load()) is not None:
+    state = None if store is None else store.load()
+    team.wait()  # before anybody saves: all go on from there, or none
+    if store is not None and state is not None:
         start, step, losses = _restore(state, store, module, optimizer, seed)
     else:  # an interruption of the first steps goes back to here
         team.same_start(module)
@@ -169,7 +171,7 @@ def fit(
                     if (number + 1) % every == 0:
                         _save(store, team, module, optimizer, seed, epoch, number + 1, losses)
                 step = 0
-                enough = until is not None and team.first_says(until)
+                enough = until is not None and team.first_says(until, parameters[0].device)
                 done = epochs if enough else epoch + 1
                 _save(store, team, module, optimizer, seed, done, 0, losses)
                 bar.advance(note=f"loss {losses[-1]:.3g}" if losses else None)

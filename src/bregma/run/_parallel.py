@@ -51,11 +51,11 @@ class Team:
             for tensor, part in zip(tensors, parts, strict=True):
                 tensor.copy_(part.view_as(tensor))
 
-    def first_says(self, question: Callable[[], bool]) -> bool:
+    def first_says(self, question: Callable[[], bool], on: torch.device) -> bool:
         """The answer of the first process, so that all do the same."""
         if self.size == 1:
             return question()
-        answer = torch.tensor(int(self.rank == 0 and question()))
+        answer = torch.tensor(int(self.rank == 0 and question()), device=on)
         dist.broadcast(answer, src=0)
         return bool(answer)
 
