@@ -199,6 +199,10 @@ def test_a_whole_network_is_protected_once():
     assert same is net
     assert [type(part).__name__ for part in net] == ["Protected", "ReLU", "Flatten", "Protected"]
     assert net(normal(5, 1, 4, 4)).shape == (5, 3)
+    alone = protect(nn.Linear(2, 2))
+    inside = alone.layer
+    assert protect(alone) is alone
+    assert alone.layer is inside
 
 
 def test_a_spiking_network_is_protected():

@@ -158,6 +158,12 @@ def test_noise_tells_copies_apart():
     assert 0 < float((noisy(x) - net(x)).abs().max()) < 0.05
 
 
+def test_noise_on_a_single_weight_is_none():
+    net, x = dense([1, 1, 2]), torch.ones(3, 1)
+    close(wider(net, 0, 3, noise=0.1, seed=0)(x), net(x), double=False)
+    close(deeper(net, 0, noise=0.1)(x), net(x), double=False)
+
+
 class Residual(nn.Module):
     """Three layers write to one stream, three read it."""
 
@@ -291,6 +297,14 @@ def test_networks_on_a_gpu_grow_there():
                 0,
             ),
             "undo itself",
+        ),
+        (
+            lambda: deeper(
+                nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2)),
+                0,
+                examples=torch.ones(1, 2),
+            ),
+            "at least 2",
         ),
     ],
 )  # fmt: skip

@@ -195,11 +195,11 @@ class HebbianSubspace(nn.Module):
             raise InvalidArgument(f"share must be in (0, 1], not {share}")
         x = self._checked(x)
         rest = x - x @ self.rows.T @ self.rows
-        powers = torch.linalg.svdvals(rest).square()
-        missing = rest.square().sum() - powers.cumsum(0)
-        allowed = (1 - share) * x.square().sum() + 1e-6 * x.square().sum()
-        if rest.square().sum() <= allowed:
+        whole, left = x.square().sum(), rest.square().sum()
+        allowed = (1 - share) * whole + 1e-6 * whole
+        if left <= allowed:
             return 0
+        missing = left - torch.linalg.svdvals(rest).square().cumsum(0)
         return int((missing > allowed).sum()) + 1
 
     def _checked(self, x: Tensor) -> Tensor:

@@ -134,12 +134,18 @@ def protect(module: nn.Module, **settings: float) -> nn.Module:
     -------
     torch.nn.Module
         The network; where it is a layer itself, its wrapper.
+
+    Raises
+    ------
+    InvalidArgument
+        If a convolution has groups or a padding by name, or a setting is out of range.
     """
+    if isinstance(module, Protected):
+        return module
     if isinstance(module, nn.Linear | nn.Conv2d):
         return Protected(module, **settings)
     for name, part in module.named_children():
-        if not isinstance(part, Protected):
-            setattr(module, name, protect(part, **settings))
+        setattr(module, name, protect(part, **settings))
     return module
 
 

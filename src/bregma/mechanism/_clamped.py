@@ -167,7 +167,7 @@ def clamped(module: nn.Module, *clamps: TrainingClamp) -> Iterator[nn.Module]:
 
     def first_pass(args: tuple[Any, ...], named: dict[str, Any], site: str) -> Tensor:
         found: list[Tensor] = []
-        hook = _at(parts, site, lambda activity: found.append(activity))
+        hook = _at(parts, site, found.append)
         calls.append(None)
         try:
             module(*args, **named)

@@ -16,8 +16,8 @@ class InteractingParts(nn.Module):
     The loss is L = mean (a* x b* x c* - a x b x c)^2 / 2. From a random start it stays on a plateau
     and falls suddenly: each vector learns in proportion to how well the others fit already. The
     vectors pass through ``parts.0``, ``parts.1`` and ``parts.2``, where they can be clamped to
-    ``wanted[0]``, ``wanted[1]`` and ``wanted[2]``; with two of them clamped the third falls
-    exponentially, by 1 - lr |b*|^2 |c*|^2 / size^3 a step.
+    ``wanted[0]``, ``wanted[1]`` and ``wanted[2]``; with two of them clamped the error of the third
+    decays exponentially: times 1 - lr |b*|^2 |c*|^2 / size^3 at each step of gradient descent.
 
     Parameters
     ----------

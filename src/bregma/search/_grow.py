@@ -140,7 +140,7 @@ def deeper(
     Raises
     ------
     InvalidArgument
-        If there is no such layer, it has no ReLU, or the kernel is even.
+        If there is no such layer, it has no ReLU, the kernel is even, or the examples are too few.
 
     References
     ----------
@@ -173,8 +173,7 @@ def deeper(
     new: list[nn.Module] = [_identity(parts[layer], kernel, noise, seed)]
     if normed:
         new.append(_undone(parts[layer + 1], nn.Sequential(*parts[: at + 1], *new), examples))
-    new = [part.train(net.training) for part in (*new, nn.ReLU())]
-    return nn.Sequential(*parts[: at + 1], *new, *parts[at + 1 :]).train(net.training)
+    return nn.Sequential(*parts[: at + 1], *new, nn.ReLU(), *parts[at + 1 :]).train(net.training)
 
 
 def _check(net: nn.Sequential, layer: int) -> None:
@@ -190,7 +189,7 @@ def _identity(like: nn.Module, kernel: int, noise: float, seed: int) -> nn.Modul
     weight = torch.zeros(width, width, *(kernel,) * (old.ndim - 2), **place)  # type: ignore[call-overload]
     centre: Sequence[int] = (kernel // 2,) * (old.ndim - 2)
     weight[(torch.arange(width), torch.arange(width), *centre)] = 1
-    if noise:
+    if noise and weight.numel() > 1:  # a single weight has no deviation
         drawn = torch.randn(weight.shape, generator=spawn_torch(seed, "deepening noise"))
         weight += noise * weight.std() * drawn.to(weight)
     made: nn.Module
@@ -216,6 +215,11 @@ def _undone(like: nn.Module, before: nn.Sequential, examples: Tensor | None) -> 
     norm.running_var.fill_(1)
     if examples is not None:
         seen = before.eval()(examples).transpose(0, 1).flatten(1)
+        if seen.shape[1] < 2:
+            raise InvalidArgument(
+                f"{len(examples)} examples give {seen.shape[1]} values of each unit; a variance "
+                "needs at least 2"
+            )
         norm.running_mean.copy_(seen.mean(1))
         norm.running_var.copy_(seen.var(1))
     norm.weight.copy_((norm.running_var + norm.eps).sqrt())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bregma.errors import InvalidArgument
 from bregma.run import derive, spawn_torch
 from bregma.search._grow import deeper, wider
-from bregma.search._growth_policy import Decision, GrowthPolicy, RandomPolicy
+from bregma.search._growth_policy import Decision, GrowthPolicy, Policy
 from bregma.search._outline import Outline, outline
 
 MOST = 0.999  # accuracy above which the reward does not rise, for tan(pi / 2) is infinite
@@ -81,7 +81,7 @@ class GrowthSpace:
 def grow_search(
     start: nn.Sequential,
     train: Callable[[nn.Sequential, int], float],
-    policy: GrowthPolicy | RandomPolicy,
+    policy: Policy,
     space: GrowthSpace,
     *,
     episodes: int,
@@ -193,22 +193,23 @@ class _Child:
     key: int
     moves: list[tuple[str, int, int]] = field(default_factory=list)
 
-    def grow(self, policy: GrowthPolicy | RandomPolicy) -> list[Decision]:
+    def grow(self, policy: Policy) -> list[Decision]:
         generator = spawn_torch(self.key, "decisions")
         made = []
         for _ in range(self.space.wider):
-            made.append(policy.wider(self._outline(), generator))
-            self._widen(made[-1].choice)
+            seen = self._outline()
+            made.append(policy.wider(seen, generator))
+            self._widen(seen, made[-1].choice)
         for _ in range(self.space.deeper):
-            made.append(policy.deeper(self._outline(), generator))
-            self._deepen(*made[-1].choice)
+            seen = self._outline()
+            made.append(policy.deeper(seen, generator))
+            self._deepen(seen, *made[-1].choice)
         return made
 
     def _outline(self) -> Outline:
         return outline(self.net, self.space.levels, self.space.kernels)
 
-    def _widen(self, tokens: Sequence[int]) -> None:
-        seen = self._outline()
+    def _widen(self, seen: Outline, tokens: Sequence[int]) -> None:
         for token in tokens:
             layer = seen.layers[token]
             now = len(self.net[layer].weight)  # type: ignore[arg-type]
@@ -217,8 +218,7 @@ class _Child:
             self.net = wider(self.net, layer, width, noise=self.space.wider_noise, seed=seed)
             self.moves.append(("wider", layer, width))
 
-    def _deepen(self, block: int, number: int, kernel: int) -> None:
-        seen = self._outline()
+    def _deepen(self, seen: Outline, block: int, number: int, kernel: int) -> None:
         layer, side = seen.layers[seen.blocks[block][number]], self.space.kernels[kernel]
         self.net = deeper(
             self.net,

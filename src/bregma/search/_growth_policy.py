@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,46 @@ class Decision(NamedTuple):
     entropy: Tensor
 
 
-class GrowthPolicy(nn.Module):
+@runtime_checkable
+class Policy(Protocol):
+    """Decides how a network grows."""
+
+    def wider(self, net: Outline, generator: torch.Generator) -> Decision:
+        """Decide which layers get their next width.
+
+        Parameters
+        ----------
+        net : Outline
+            The network.
+        generator : torch.Generator
+            Draws the decision.
+
+        Returns
+        -------
+        Decision
+            Tokens to widen.
+        """
+        ...
+
+    def deeper(self, net: Outline, generator: torch.Generator) -> Decision:
+        """Decide where a new layer goes.
+
+        Parameters
+        ----------
+        net : Outline
+            The network.
+        generator : torch.Generator
+            Draws the decision.
+
+        Returns
+        -------
+        Decision
+            Block, layer in the block behind which it goes, and kernel.
+        """
+        ...
+
+
+class GrowthPolicy(nn.Module, Policy):
     """A controller that reads a network layer by layer and decides how it grows.
 
     A bidirectional LSTM reads the tokens. One classifier, shared by all layers, says for each of
@@ -87,20 +126,6 @@ class GrowthPolicy(nn.Module):
             self.chosen = nn.ModuleList(nn.Embedding(n, embedding) for n in chosen[:2])
 
     def wider(self, net: Outline, generator: torch.Generator) -> Decision:
-        """Decide which layers get their next width.
-
-        Parameters
-        ----------
-        net : Outline
-            The network.
-        generator : torch.Generator
-            Draws the decision.
-
-        Returns
-        -------
-        Decision
-            Tokens to widen.
-        """
         seen, _ = self._read(net)
         may = net.may_widen
         yes = Bernoulli(logits=self.widen(seen).squeeze(-1)[may])
@@ -110,20 +135,6 @@ class GrowthPolicy(nn.Module):
         return Decision(tuple(which.tolist()), yes.log_prob(drawn).sum(), entropy)
 
     def deeper(self, net: Outline, generator: torch.Generator) -> Decision:
-        """Decide where a new layer goes.
-
-        Parameters
-        ----------
-        net : Outline
-            The network.
-        generator : torch.Generator
-            Draws the decision.
-
-        Returns
-        -------
-        Decision
-            Block, layer in the block behind which it goes, and kernel.
-        """
         _, state = self._read(net)
         given = torch.zeros(1, self.decoder.input_size)
         choice: list[int] = []
@@ -147,8 +158,10 @@ class GrowthPolicy(nn.Module):
         return seen, (hidden.reshape(1, -1), cell.reshape(1, -1))
 
 
-class RandomPolicy:
-    """Decides by chance: every layer is widened with probability 1/2, every place is as likely.
+class RandomPolicy(Policy):
+    """Decides by chance: layers are widened with probability 1/2; block, layer, kernel alike.
+
+    It has nothing to learn: `log_prob` and `entropy` of its decisions are 0.
 
     Parameters
     ----------
@@ -164,40 +177,12 @@ class RandomPolicy:
         self.n_kernels = n_kernels
 
     def wider(self, net: Outline, generator: torch.Generator) -> Decision:
-        """Decide which layers get their next width.
-
-        Parameters
-        ----------
-        net : Outline
-            The network.
-        generator : torch.Generator
-            Draws the decision.
-
-        Returns
-        -------
-        Decision
-            Tokens to widen.
-        """
         drawn = (torch.rand(len(net.tokens), generator=generator) < 0.5) & net.may_widen
         return Decision(
             tuple(torch.nonzero(drawn).flatten().tolist()), torch.zeros(()), torch.zeros(())
         )
 
     def deeper(self, net: Outline, generator: torch.Generator) -> Decision:
-        """Decide where a new layer goes.
-
-        Parameters
-        ----------
-        net : Outline
-            The network.
-        generator : torch.Generator
-            Draws the decision.
-
-        Returns
-        -------
-        Decision
-            Block, layer in the block behind which it goes, and kernel.
-        """
         block = _below(len(net.blocks), generator)
         layer = _below(len(net.blocks[block]), generator)
         kernel = _below(self.n_kernels, generator)

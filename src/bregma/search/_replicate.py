@@ -10,7 +10,6 @@ from bregma.errors import InvalidArgument
 from bregma.run import spawn_torch
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-Weighted = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def replication(n: int, width: int, *, seed: int) -> Int[Tensor, " width"]:
@@ -96,7 +95,8 @@ def replicate_outputs(
         old = getattr(layer, name)
         if old is not None:
             new = old.detach()[units.to(old.device)].clone()
-            if noise and name == "weight" and not isinstance(layer, NORMS):
+            weights = name == "weight" and not isinstance(layer, NORMS)
+            if noise and weights and old.numel() > 1:  # a single weight has no deviation
                 drawn = torch.randn(new[n:].shape, generator=spawn_torch(seed, "widening noise"))
                 new[n:] += noise * old.detach().std() * drawn.to(new)
             setattr(layer, name, nn.Parameter(new, requires_grad=old.requires_grad))
