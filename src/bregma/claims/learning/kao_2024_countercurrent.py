@@ -93,7 +93,7 @@ def alignment(net: CounterCurrent, batch: Batch) -> list[float]:
             measure="accuracy_counter_current",
             above="accuracy_frozen",
             says="A feedback network that learns too is better than one that does not",
-            paper="larger on harder images; digits are too easy to tell the two apart well",
+            paper="larger on harder images",
         ),
         Expect(
             measure="accuracy_counter_current",
