@@ -49,14 +49,15 @@ def test_recovers_a_rotation_between_spaces_of_any_size(units_x, units_y):
     assert found.scale_ == pytest.approx(0.3)
 
 
-def test_no_other_rotation_and_scale_is_better():
+@pytest.mark.parametrize("units_y", [3, 5])
+def test_no_other_rotation_and_scale_is_better(units_y):
     rng = np.random.default_rng(1)
-    x, y = rng.standard_normal((15, 3)), rng.standard_normal((15, 3))
+    x, y = rng.standard_normal((15, 3)), rng.standard_normal((15, units_y))
     best = ProcrustesMap().fit(x, y)
     error = np.square(y - best.predict(x)).sum()
     a, b = x - x.mean(axis=0), y - y.mean(axis=0)
     for k in range(200):
-        turn = ortho_group.rvs(3, random_state=k)
+        turn = ortho_group.rvs(units_y, random_state=k)[:3]
         scale = best.scale_ * rng.uniform(0.3, 2)
         assert np.square(b - scale * a @ turn).sum() >= error
 

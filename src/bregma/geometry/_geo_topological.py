@@ -99,7 +99,7 @@ class GeoTopological(_BetweenQuantiles):
     word: ClassVar[str] = "geo-topological"
 
     def _of(self, distances: RDMs, n_stimuli: int) -> RDMs:
-        return saturated(distances, self.lower, self.upper)
+        return _saturated(distances, self.lower, self.upper)
 
 
 @dataclass(frozen=True)
@@ -139,12 +139,12 @@ class Geodesic(_BetweenQuantiles):
     word: ClassVar[str] = "geodesic"
 
     def _of(self, distances: RDMs, n_stimuli: int) -> RDMs:
-        weights = saturated(distances, self.lower, self.upper)
+        weights = _saturated(distances, self.lower, self.upper)
         first, second = np.triu_indices(n_stimuli, 1)
         return np.stack([_path_lengths(row, first, second, n_stimuli) for row in weights])
 
 
-def saturated(distances: RDMs, lower: float, upper: float) -> RDMs:
+def _saturated(distances: RDMs, lower: float, upper: float) -> RDMs:
     """0 up to the lower quantile of each row, 1 from the upper one on, linear between."""
     low, high = np.quantile(distances, (lower, upper), axis=1)[..., None]
     ramp = (distances - low) / np.where(high > low, high - low, 1)

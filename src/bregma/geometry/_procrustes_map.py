@@ -17,10 +17,11 @@ TINY = 1e-10  # of the largest singular value: nothing is known about that direc
 class ProcrustesMap(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Scikit-learn regressor that rotates, scales and shifts responses of one system to another's.
 
-    Of all maps s (x - mean) R + shift with R a rotation or reflection (between spaces of different
-    dimensions: of the narrower into the wider, or onto it), the one with the smallest squared
-    error. Directions that the pairs say nothing about become 0. `Procrustes` scores how well
-    it can do.
+    The map is s (x - mean) R + shift. R is the rotation or reflection with the largest <X R, Y>
+    (between spaces of different dimensions: of the narrower into the wider, or onto it), and s
+    the scale with the smallest squared error. Into as many or more dimensions no other rotation
+    and scale has a smaller one; into fewer, another may. Directions that the pairs say nothing
+    about become 0. `Procrustes` scores how well it can do.
 
     Attributes
     ----------

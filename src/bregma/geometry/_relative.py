@@ -201,8 +201,10 @@ class RelativeRepresentation(TransformerMixin, BaseEstimator):
         n = len(X) if self.n_anchors is None else self.n_anchors
         if not 1 <= n <= len(X):
             raise InvalidArgument(f"n_anchors must be from 1 to the {len(X)} rows, not {n}")
-        drawn = spawn(self.seed, "anchors").choice(len(X), n, replace=False)
-        self.rows_ = np.arange(n) if self.n_anchors is None else drawn
+        if self.n_anchors is None:
+            self.rows_ = np.arange(n)
+        else:
+            self.rows_ = spawn(self.seed, "anchors").choice(len(X), n, replace=False)
         self.anchors_ = X[self.rows_]
         self._directed(self.anchors_, "anchor")
         return self

@@ -43,11 +43,10 @@ def reciprocal_rank(
             f"stimuli, not {queries.shape} and {keys.shape}"
         )
     queries, keys = _unit(queries, "queries"), _unit(keys, "keys")
-    ranks = []
-    for first in range(0, len(queries), max(1, BLOCK // len(keys))):
-        part = queries[first : first + max(1, BLOCK // len(keys))]
-        similarity = part @ keys.T
-        own = similarity[np.arange(len(part)), first + np.arange(len(part))][:, None]
+    ranks, size = [], max(1, BLOCK // len(keys))
+    for first in range(0, len(queries), size):
+        similarity = queries[first : first + size] @ keys.T
+        own = similarity.diagonal(first)[:, None]
         larger, equal = (similarity > own).sum(axis=1), (similarity == own).sum(axis=1)
         ranks.append(larger + (1 + equal) / 2)
     return float(np.mean(1 / np.concatenate(ranks)))
