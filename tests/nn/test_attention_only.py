@@ -38,10 +38,11 @@ def test_nothing_looks_ahead_and_the_seed_decides():
     other[:, 3:] += 1
     torch.testing.assert_close(layer(x)[:, :3], layer(other)[:, :3])
     assert not torch.equal(layer(x)[:, 3:], layer(other)[:, 3:])
-    tokens = torch.arange(5)[None]
+    tokens, before = torch.arange(5)[None], torch.random.get_rng_state()
     one, two, three = (
         AttentionOnlyTransformer(5, 3, width=8, heads=2, seed=s)(tokens) for s in (0, 0, 1)
     )
+    assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(one, two)
     assert not torch.equal(one, three)
 

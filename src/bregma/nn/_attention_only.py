@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bregma.errors import InvalidArgument
-from bregma.run import spawn_torch
+from bregma.run import derive, private_randomness, spawn_torch
 
 
 class AttentionLayer(nn.Module):
@@ -109,10 +109,11 @@ class AttentionOnlyTransformer(nn.Module):
         seed: int,
     ) -> None:
         super().__init__()
-        self.embed = nn.Embedding(n_tokens, width)
-        self.layers = nn.ModuleList(AttentionLayer(width, heads) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
-        self.read = nn.Linear(width, n_answers)
+        # All weights are drawn below: nothing is taken from the global generator.
+        with private_randomness(derive(seed, "AttentionOnlyTransformer")):
+            self.embed = nn.Embedding(n_tokens, width)
+            self.layers = nn.ModuleList(AttentionLayer(width, heads) for _ in range(layers))
+            self.norm, self.read = nn.LayerNorm(width), nn.Linear(width, n_answers)
         rng = spawn_torch(seed, "AttentionOnlyTransformer")
         with torch.no_grad():
             self.embed.weight.normal_(generator=rng)

@@ -97,8 +97,8 @@ class CausalTransformer(nn.Module):
         """
         x, found = self.embed(tokens), []
         for block in self.blocks:
-            found.append(block.hidden(block.attended(x)))  # type: ignore[operator]
-            x = block(x)
+            x, hidden = block.both(x)  # type: ignore[operator]
+            found.append(hidden)
         return torch.stack(found)
 
 
@@ -110,17 +110,14 @@ class _Block(nn.Module):
         self.query_key_value, self.project = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def attended(self, x: Tensor) -> Tensor:
-        """x after the attention."""
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x after the block, and the hidden units of its perceptron."""
         parts = self.query_key_value(self.first(x)).unflatten(-1, (3, self.heads, -1))
         q, k, v = parts.permute(2, 0, 3, 1, 4)  # each (batch, head, time, part)
         a = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return x + self.project(a.transpose(1, 2).flatten(2))
-
-    def hidden(self, x: Tensor) -> Tensor:
-        """Hidden units of the perceptron, from what follows the attention."""
-        return nn.functional.gelu(self.widen(self.second(x)))
+        x = x + self.project(a.transpose(1, 2).flatten(2))
+        hidden = nn.functional.gelu(self.widen(self.second(x)))
+        return x + self.narrow(hidden), hidden
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.attended(x)
-        return x + self.narrow(self.hidden(x))
+        return self.both(x)[0]

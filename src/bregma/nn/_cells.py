@@ -61,7 +61,7 @@ class HistoryCell(nn.Module):
             raise InvalidArgument(
                 f"size, memory and n_observed must be 1 or more, not {size}, {memory}, {n_observed}"
             )
-        self.neurons, self.size, self.n_observed = neurons, size, n_observed
+        self.neurons, self.n_observed = neurons, n_observed
         rng = spawn_torch(seed, "HistoryCell")
         with private_randomness(derive(seed, "HistoryCell")):
             self.synapses = nn.Sequential(
@@ -157,7 +157,7 @@ class GatedCell(nn.Module):
             raise InvalidArgument(
                 f"size and n_observed must be 1 or more, not {size}, {n_observed}"
             )
-        self.size, self.n_observed = size, n_observed
+        self.n_observed = n_observed
         with private_randomness(derive(seed, "GatedCell")):
             self.lstm = nn.LSTMCell(n_observed, size)
         bound, rng = size**-0.5, spawn_torch(seed, "GatedCell")
@@ -206,8 +206,7 @@ class GatedCell(nn.Module):
             Observations of another length.
         """
         _check(observed, self.n_observed)
-        z, memory = self.lstm(observed, (z, memory))
-        return z, memory
+        return self.lstm(observed, (z, memory))
 
 
 def _check(observed: Tensor, wanted: int) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bregma.errors import InvalidArgument
 from bregma.nn._linear_attention import linear_attention
 from bregma.nn._rotary import Rotary
+from bregma.nn._token_embedding import check_tokens
 from bregma.run import spawn_torch
 
 STD = 0.02  # of all first weights
@@ -229,9 +230,7 @@ class FastWeightNetwork(nn.Module):
     def _check(self, tokens: Tensor, weights: FastWeights | None) -> None:
         if tokens.ndim != 2 or 0 in tokens.shape:
             raise InvalidArgument(f"tokens must be (batch, time), not {tuple(tokens.shape)}")
-        low, high = int(tokens.min()), int(tokens.max())
-        if low < 0 or high >= self.n_tokens:
-            raise InvalidArgument(f"tokens must be from 0 to {self.n_tokens - 1}: {low} to {high}")
+        check_tokens(tokens, self.n_tokens)
         if weights is not None:
             heads, width, size = self.encode.shape
             wanted = (self.layers, len(tokens), heads, size, width)

@@ -148,10 +148,8 @@ def think_until_halt(
     if most < 1:
         raise InvalidArgument(f"most must be 1 or more, not {most}")
     segment = reasoner(tokens)
-    logits, used = (
-        segment.logits.clone(),
-        torch.ones(len(tokens), dtype=torch.int64, device=tokens.device),
-    )
+    logits = segment.logits.clone()
+    used = torch.ones(len(tokens), dtype=torch.int64, device=tokens.device)
     state, thinking = segment.state, torch.arange(len(tokens), device=tokens.device)
     for _ in range(most - 1):
         on = segment.halt[:, 0] <= segment.halt[:, 1]

@@ -17,8 +17,6 @@ from bregma.run import derive, private_randomness
 class Cell(Protocol):
     """What ticks: units with a state, one step of which takes an observation in."""
 
-    size: int
-
     def begin(self, batch: int) -> tuple[Tensor, Any]:
         """Activity (batch, unit) and state before the first tick."""
         ...
@@ -57,7 +55,7 @@ class InternalTicks(nn.Module):
     backbone : torch.nn.Module
         Input -> features (batch, place, n_features); positions have to be in there.
     cell : torch.nn.Module
-        The units: `HistoryCell` or `GatedCell`, or your own with ``size``, ``begin(batch)`` and
+        The units: `HistoryCell` or `GatedCell`, or your own with ``begin(batch)`` and
         ``forward(observed, z, state)``.
     looking, answering : torch.nn.Module
         What queries and answers are read from: a `Synchronization` or `Snapshot` each.

@@ -13,6 +13,7 @@ from torch.nn.utils import skip_init
 from bregma.errors import InvalidArgument
 from bregma.nn._post_norm_transformer import normal_
 from bregma.nn._reasoning_core import States
+from bregma.nn._token_embedding import check_tokens
 from bregma.run import spawn_torch
 
 SHY = -5.0  # first bias of the halting head: both values begin near 0
@@ -115,14 +116,12 @@ class Reasoner(nn.Module):
         InvalidArgument
             If the input has another length, or a token that does not exist.
         """
-        length, n_tokens = self.places.num_embeddings, self.tokens.num_embeddings
+        length = self.places.num_embeddings
         if tokens.ndim != 2 or tokens.shape[1] != length or not len(tokens):
             raise InvalidArgument(
                 f"the input must have the shape (batch, {length}), not {tuple(tokens.shape)}"
             )
-        low, high = int(tokens.min()), int(tokens.max())
-        if low < 0 or high >= n_tokens:
-            raise InvalidArgument(f"tokens are 0 to {n_tokens - 1}, not {low} to {high}")
+        check_tokens(tokens, self.tokens.num_embeddings)
         return tuple(z.expand(*tokens.shape, -1) for z in self.initial)
 
     def forward(self, tokens: Int[Tensor, "batch token"], state: States | None = None) -> Segment:

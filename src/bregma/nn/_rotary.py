@@ -20,7 +20,7 @@ class Rotary(nn.Module):
     size : int
         How many units, an even number.
     base : float
-        The slowest pair takes about ``2 pi base`` steps to turn once.
+        No pair takes longer than ``2 pi base`` steps to turn once.
 
     Attributes
     ----------

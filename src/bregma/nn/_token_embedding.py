@@ -70,9 +70,12 @@ class TokenEmbedding(nn.Module):
             raise InvalidArgument(
                 f"there are vectors for {len(self.place)} places, not {tokens.shape[1]}"
             )
-        low, high = int(tokens.min()), int(tokens.max())
-        if low < 0 or high >= len(self.token):
-            raise InvalidArgument(
-                f"tokens must be from 0 to {len(self.token) - 1}: {low} to {high}"
-            )
+        check_tokens(tokens, len(self.token))
         return nn.functional.embedding(tokens, self.token) + self.place[: tokens.shape[1]]
+
+
+def check_tokens(tokens: Tensor, n_tokens: int) -> None:
+    """Refuse numbers that are no tokens."""
+    low, high = int(tokens.min()), int(tokens.max())
+    if low < 0 or high >= n_tokens:
+        raise InvalidArgument(f"tokens must be from 0 to {n_tokens - 1}: {low} to {high}")

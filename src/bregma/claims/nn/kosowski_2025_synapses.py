@@ -30,7 +30,7 @@ from bregma.run import fit, minibatches, spawn_torch
     "strings, of which the lowest possible cross-entropy is known",
     controls={
         "transformer_loss": "a causal Transformer of as many parameters, with learned positions, "
-        "trained for three times as many steps, which takes as long",
+        "trained for three times as many steps",
         "ungated_density": "the same network without the gate of y by x",
         "unrotated_repeated": "the same network without rotary positions",
         "untrained_auc": "the best synapses of the network before training",
