@@ -14,8 +14,8 @@ from bregma.signals import (
     hidden_token_batches,
     hide_tokens,
     masked_token_loss,
-    rotated,
 )
+from bregma.signals._factorised_attention import _rotated
 
 
 def rng(seed=0):
@@ -61,7 +61,7 @@ def test_sources_and_times_reach_each_other_and_windows_do_not():
 
 def test_rotary_products_depend_on_the_distance_only():
     q, k = (torch.randn(8, generator=rng(s)) for s in (0, 1))
-    turned = [rotated(x.expand(10, 8)) for x in (q, k)]
+    turned = [_rotated(x.expand(10, 8)) for x in (q, k)]
     product = turned[0] @ turned[1].T
     for shift in range(-9, 10):
         diagonal = product.diagonal(shift)

@@ -8,7 +8,7 @@ import torch
 
 from bregma import Recording, read
 from bregma.datasets import dipole_brain, eeg_layout, meg_layout
-from bregma.errors import InvalidArgument, UnknownName
+from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
 from bregma.signals import Sensors, SensorTokenizer, sensor_windows
 
 TINY = {"n_sources": 3, "n_heads": 2, "n_filters": 4, "strides": (8, 4), "n_codes": 8}
@@ -138,6 +138,7 @@ def test_bad_input(unchecked_types):
         (cap.assign(x=np.nan), InvalidArgument, "E1.*not known"),
         (cap.assign(x=90.0), InvalidArgument, "in metres"),
         (meg_layout(2).drop(columns="nx"), InvalidArgument, "of_info"),
+        (meg_layout(2).drop(columns="nz"), InvalidArgument, "of_info"),
         (cap.iloc[:0], InvalidArgument, "above 0"),
     ):
         with pytest.raises(error, match=match):
@@ -149,6 +150,13 @@ def test_bad_input(unchecked_types):
     made = dipole_brain(seed=0).record(cap, 2, seed=0).recording
     with pytest.raises(InvalidArgument, match="hold no window"):
         sensor_windows(made, seconds=2.0, rate=64.0)
+    for rate in (0.0, -4.0, float("nan"), 0.06):
+        with pytest.raises(InvalidArgument, match="0.064 Hz or more"):
+            sensor_windows(made, rate=rate)
+    with pytest.raises(UnknownName, match="'kind'"):
+        sensor_windows(Recording.from_array(made.values, time=made.times))
+    with pytest.raises(InvalidRecording, match="no time"):
+        sensor_windows(Recording.from_array(made.values[:, 0], unit=made.units))
     flat = Recording.from_array(np.ones(made.shape), unit=made.units, time=made.times)
     with pytest.raises(InvalidArgument, match="flat"):
         sensor_windows(flat)

@@ -18,7 +18,6 @@ from ._waveform_loss import waveform_correlation as waveform_correlation
 from ._waveform_loss import waveform_loss as waveform_loss
 from ._windows import sensor_windows as sensor_windows
 from ._factorised_attention import FactorisedAttention as FactorisedAttention
-from ._factorised_attention import rotated as rotated
 from ._masked_tokens import HiddenTokens as HiddenTokens
 from ._masked_tokens import MaskedTokenModel as MaskedTokenModel
 from ._masked_tokens import hidden_token_batches as hidden_token_batches

@@ -10,23 +10,8 @@ from torch.nn.functional import scaled_dot_product_attention
 BASE = 10_000.0  # longest wave of the rotations, in tokens
 
 
-def rotated(x: Float[Tensor, "*batch token width"]) -> Float[Tensor, "*batch token width"]:
-    """Rotary position: pairs of features are turned by angles that grow with the position.
-
-    Parameters
-    ----------
-    x : Tensor (..., token, width)
-        Queries or keys; the width is even.
-
-    Returns
-    -------
-    Tensor (..., token, width)
-        Inner products of these depend on the distance between tokens.
-
-    References
-    ----------
-    Su et al. (2021), RoFormer: enhanced transformer with rotary position embedding.
-    """
+def _rotated(x: Float[Tensor, "*batch token width"]) -> Float[Tensor, "*batch token width"]:
+    """Rotary positions (see `bregma.nn.Rotary`); a pair is a feature of each half."""
     half = x.shape[-1] // 2
     speed = BASE ** (-torch.arange(half, device=x.device) / half)
     angle = torch.arange(x.shape[-2], device=x.device)[:, None] * speed
@@ -49,7 +34,7 @@ class _Attention(nn.Module):
             for y in self.projection(x).chunk(3, dim=-1)
         )
         if self.ordered:
-            q, k = rotated(q), rotated(k)
+            q, k = _rotated(q), _rotated(k)
         return self.out(scaled_dot_product_attention(q, k, v).transpose(-3, -2).flatten(-2))
 
 

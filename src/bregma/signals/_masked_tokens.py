@@ -118,7 +118,7 @@ def hidden_token_batches(
     Raises
     ------
     InvalidArgument
-        If there are no tokens, or vectors and codes differ in number.
+        If there are no tokens, vectors and codes differ in number, or size is below 1.
     """
     shuffled = minibatches(values, codes, size=size)
 
@@ -245,7 +245,7 @@ class MaskedTokenModel(nn.Module):
             As `forward`.
         """
         x = self._entered(values, None)
-        for block in list(self.blocks)[:-1]:
+        for block in self.blocks[:-1]:
             x = block(x)
         return normalize(x, dim=-1)
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bregma.errors import InvalidArgument
-from bregma.signals._vector_quantizer import (
-    TINY,
-    Gradient,
-    Quantized,
-    VectorQuantizer,
-    rotation_trick,
-)
+from bregma.signals._vector_quantizer import Gradient, Quantized, VectorQuantizer, rotation_trick
 
 
 class ResidualVQ(nn.Module):
@@ -125,6 +121,5 @@ class ResidualVQ(nn.Module):
     @property
     def usage(self) -> Float[Tensor, " level"]:
         """Effective share of each codebook: exp(entropy of recent choices) / size."""
-        counts = torch.stack([level.get_buffer("counts") for level in self.levels])
-        shares = counts / counts.sum(dim=1, keepdim=True).clamp_min(TINY)
+        shares = torch.stack([cast(VectorQuantizer, level).share for level in self.levels])
         return torch.special.entr(shares).sum(1).exp() / shares.shape[1]

@@ -145,7 +145,7 @@ class Sensors:
         UnknownName
             If a column is missing, or a kind is another one.
         InvalidArgument
-            If a position is unknown.
+            If a position is unknown, or MEG sensors have no orientation.
         """
         for column in ("kind", "x", "y", "z"):
             if column not in table:
@@ -155,7 +155,7 @@ class Sensors:
         looks = np.zeros((len(table), 3))
         meg = np.array([kind != "eeg" for kind in kinds])
         if meg.any():
-            if "nx" not in table:
+            if not {"nx", "ny", "nz"} <= set(table):
                 raise InvalidArgument(
                     "MEG sensors need their orientation in nx, ny, nz: take Sensors.of_info(info) "
                     "with the info of the MNE object"
@@ -203,6 +203,8 @@ class Sensors:
         ------
         UnknownName
             If there is no such channel, or it measures something else.
+        InvalidArgument
+            If a position is unknown.
         """
         mne = require("mne", "neuro")
         if names is None:

@@ -181,7 +181,7 @@ class VectorQuantizer(nn.Module):
         codes = self.choose(x)
         chosen = self.book[codes]
         if self.training:
-            self._follow(x.detach().reshape(-1, x.shape[-1]), codes.reshape(-1))
+            self._follow(x.reshape(-1, x.shape[-1]).to(self.book.dtype), codes.reshape(-1))
         commitment = ((x - chosen) ** 2).mean()
         return Quantized(self.gradient(x, chosen), codes, commitment)
 
@@ -210,7 +210,7 @@ class VectorQuantizer(nn.Module):
             )
         if not torch.isfinite(x).all():
             raise InvalidArgument("the input holds NaN or infinite values")
-        flat = x.detach().reshape(-1, x.shape[-1]).to(self.book.dtype)
+        flat = x.reshape(-1, x.shape[-1]).to(self.book.dtype)
         if not self.started:
             if not self.training:
                 raise InvalidArgument("the codebook is empty: call .train() and feed data first")
@@ -232,13 +232,13 @@ class VectorQuantizer(nn.Module):
     @torch.no_grad()
     def _follow(self, x: Float[Tensor, "vector width"], codes: Int[Tensor, " vector"]) -> None:
         """N <- d N + (1 - d) n, m <- d m + (1 - d) sum of x, e = m / N; revive the dead."""
-        counts, sums = _totals(x.to(self.book.dtype), codes, len(self.book))
+        counts, sums = _totals(x, codes, len(self.book))
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
         even = self.counts.sum() / len(self.counts)
         dead = self.counts < FEW * even
         if dead.any():
-            revived = _spread(x.to(self.book.dtype), int(dead.sum()))
+            revived = _spread(x, int(dead.sum()))
             self.counts[dead] = even
             self.sums[dead] = revived * even
         self.book.copy_(self.sums / self.counts[:, None].clamp_min(TINY))

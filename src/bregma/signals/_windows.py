@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bregma.errors import InvalidArgument
+from bregma.errors import InvalidArgument, UnknownName
 from bregma.recording import Recording
 
 
@@ -22,9 +22,9 @@ def sensor_windows(
 ) -> Float[Tensor, "window sensor time"]:
     """Cut a recording into windows, at one rate and with one scale per kind of sensor.
 
-    Every sensor loses its mean over the recording. V, T and T/m differ by ten orders of magnitude,
-    so all sensors of a kind are divided by one number, the RMS over all of them: relations between
-    sensors stay.
+    Every sensor loses its mean over the recording. Values in V, T and T/m differ by up to seven
+    orders of magnitude, so all sensors of a kind are divided by one number, the RMS over all of
+    them: relations between sensors stay.
 
     Parameters
     ----------
@@ -45,8 +45,13 @@ def sensor_windows(
 
     Raises
     ------
+    UnknownName
+        If units have no coordinate ``kind``.
     InvalidArgument
-        If presentations are shorter than a window, or all sensors of a kind are flat.
+        If presentations are shorter than a window, the rate is below a thousandth of the
+        recording's, or all sensors of a kind are flat.
+    InvalidRecording
+        If the recording has no time, or uneven times.
 
     References
     ----------
@@ -61,10 +66,15 @@ def sensor_windows(
     """
     from scipy.signal import resample_poly
 
+    before, units = recording.sampling_rate, recording.units
+    if not 1000 * rate >= before:
+        raise InvalidArgument(f"rate must be {before / 1000:g} Hz or more, not {rate:g}")
+    if "kind" not in units:
+        raise UnknownName.of("coordinate of units", "kind", units.columns)
+    ratio = Fraction(rate / before).limit_denominator(1000)
     values = np.swapaxes(np.asarray(recording.values, dtype=float), 1, 2)
-    ratio = Fraction(rate / recording.sampling_rate).limit_denominator(1000)
     values = values - values.mean(axis=(0, 2), keepdims=True)
-    kinds = recording.units["kind"].to_numpy()
+    kinds = units["kind"].to_numpy()
     eeg = kinds == "eeg"
     if average_reference and eeg.any():
         values[:, eeg] -= values[:, eeg].mean(axis=1, keepdims=True)
