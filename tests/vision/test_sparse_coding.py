@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -163,6 +164,18 @@ def test_a_planted_dictionary_is_recovered():
     assert (chance > 0.95).mean() == 0
 
 
+def test_a_penalty_keeps_its_own_settings(planted):
+    signals = planted.signals.numpy()
+    model = SparseCoding(40, CEL0Penalty(0.1, length=0.5), epochs=1, steps=20).fit(signals)
+    atoms = torch.as_tensor(model.dictionary_.T)
+    long, short = (
+        warm_code(planted.signals, atoms, partial(CEL0Penalty, length=length), 0.1, steps=20)
+        for length in (1.0, 0.5)
+    )
+    assert np.allclose(model.transform(signals), short)
+    assert not torch.allclose(short, long)
+
+
 def test_in_a_pipeline():
     patches = random_patches(np.random.default_rng(0).random((3, 32, 32)), 60, 6, seed=0)
     model = make_pipeline(StandardScaler(), SparseCoding(40, SoftPenalty(0.2), epochs=1, seed=3))
@@ -230,6 +243,7 @@ def test_gabors_are_found_again():
         lambda: competitive_code(torch.ones(1, 2), torch.eye(2), SoftPenalty(1.0), rate=2.0),
         lambda: SparseCoding(0).fit(np.ones((3, 2))),
         lambda: fit_gabor(torch.zeros(1, 4, 4)),
+        lambda: fit_gabor(torch.ones(1, 4, 4), steps=0),
         lambda: whitened(np.ones((1, 8, 8))),
         lambda: whitened(np.full((1, 8, 8), np.nan)),
         lambda: random_patches(np.ones((1, 8, 8)), 1, 9, seed=0),

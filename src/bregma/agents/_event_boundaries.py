@@ -85,7 +85,8 @@ def event_boundaries(
     window : int
         Frames that are averaged on either side.
     shortest : int
-        Frames that an event has at least: weaker changes within are no borders.
+        Frames between two changes at least: weaker ones within are no borders. The end of the
+        stream and `longest` may cut shorter events.
     longest : int, optional
         Frames after which an event is cut in any case; never by default.
     data_range : float

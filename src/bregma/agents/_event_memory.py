@@ -33,7 +33,7 @@ class Recall:
     confidence : float
         How much better the best summary fits than the second best, in cosine.
     comparisons : int
-        How many stored features the query was compared with.
+        How many stored features were held against the cue or gathered for the answer.
     """
 
     answer: Answer
@@ -148,7 +148,7 @@ class EventMemory:
         UnknownName
             If there is no such sense.
         InvalidArgument
-            If the cue has another size than the sense, or is zero.
+            If the cue has another size than the sense, is zero or not finite.
         """
         for name in (sense, wanted):
             if name not in self._senses:

@@ -58,7 +58,7 @@ def evolution_strategy(
     sigma : float
         Standard deviation of the perturbations.
     rate : float
-        Length of a step relative to sigma.
+        Learning rate: what the estimated gradient is multiplied by.
     seed : int
         Draws the perturbations.
 
@@ -70,7 +70,7 @@ def evolution_strategy(
     Raises
     ------
     InvalidArgument
-        If the population is odd or below 2, or a reward is not finite.
+        If the population is odd or below 2, a setting is not above 0, or a reward is not finite.
 
     References
     ----------

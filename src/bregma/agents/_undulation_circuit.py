@@ -18,7 +18,8 @@ class UndulationCircuit(nn.Module):
     side; the first pair is driven by an oscillator. Muscles M are excited by their own side and
     inhibited by the other. With f(x) = min(max(x, 0), 1) and q the angle of a joint,
 
-    B_i = f(w_prop f(+-q_{i-1}) + w_osc o(t) [i = 0] - w_speed (1 - speed) + w_turn turn [i = 0]),
+    B_i = f(w_prop f(+-q_{i-1}) + w_osc o(t) [i = 0] - w_speed (1 - speed)
+    + w_turn max(+-turn, 0) [i = 0]),
     M_i = f(w_ipsi B_i + w_contra B'_i), torque_i = M_dorsal - M_ventral.
 
     All segments share their weights, whose signs are fixed; they start at +1 and -1, so that an

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Float
@@ -30,7 +31,27 @@ def normalised_graph(weights: Graph) -> Graph:
     return scale[:, :, None] * weights * scale[:, None, :]
 
 
-class CosineAffinity(nn.Module):
+class _Affinity(nn.Module, ABC):
+    def __init__(self) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, state: State) -> Graph:
+        """Link the places.
+
+        Parameters
+        ----------
+        state : Tensor (movie, unit, place_y, place_x)
+            One vector per place; where the links are fixed, only its shape counts.
+
+        Returns
+        -------
+        Tensor (movie, place, place)
+            Normalised affinities.
+        """
+
+
+class CosineAffinity(_Affinity):
     """Places are close whose states point the same way: exp(s cos(a_i, a_j)), normalised.
 
     The sharpness s = 1 + 3 pi sigmoid(mean a) follows from the state: integration over everything
@@ -42,22 +63,7 @@ class CosineAffinity(nn.Module):
     sensing and a self-attention network.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def forward(self, state: State) -> Graph:
-        """Link the places.
-
-        Parameters
-        ----------
-        state : Tensor (movie, unit, place_y, place_x)
-            One vector per place.
-
-        Returns
-        -------
-        Tensor (movie, place, place)
-            Normalised affinities.
-        """
         nodes = state.flatten(2)
         unit = F.normalize(nodes, dim=1)
         sharpness = 1 + 3 * math.pi * nodes.mean((1, 2)).sigmoid()
@@ -65,48 +71,18 @@ class CosineAffinity(nn.Module):
         return normalised_graph(torch.exp(sharpness[:, None, None] * cosine))
 
 
-class UniformAffinity(nn.Module):
+class UniformAffinity(_Affinity):
     """All places are equally close: what is passed on is the mean over the whole scene."""
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def forward(self, state: State) -> Graph:
-        """Link the places.
-
-        Parameters
-        ----------
-        state : Tensor (movie, unit, place_y, place_x)
-            Only its shape counts.
-
-        Returns
-        -------
-        Tensor (movie, place, place)
-            Normalised affinities.
-        """
         n, _, rows, columns = state.shape
         return normalised_graph(state.new_ones(n, rows * columns, rows * columns))
 
 
-class NeighbourAffinity(nn.Module):
+class NeighbourAffinity(_Affinity):
     """A place is close to itself and its eight neighbours: local pooling of 3 x 3."""
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def forward(self, state: State) -> Graph:
-        """Link the places.
-
-        Parameters
-        ----------
-        state : Tensor (movie, unit, place_y, place_x)
-            Only its shape counts.
-
-        Returns
-        -------
-        Tensor (movie, place, place)
-            Normalised affinities.
-        """
         n, _, rows, columns = state.shape
         y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
         at = torch.stack([y.flatten(), x.flatten()], 1)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from bregma.errors import InvalidArgument
 
-TURN = 2 * math.pi
 BOUNDS = (0.4, 0.5)  # least width and largest frequency, in pixels and cycles per pixel
 
 
@@ -26,7 +25,7 @@ class GaborFit:
     frequency : Tensor (field,)
         Cycles per pixel.
     orientation : Tensor (field,)
-        Direction across the stripes, 0 to pi; 0 is along columns (vertical stripes).
+        Direction across the stripes, 0 to pi; 0 is to the right (vertical stripes).
     across, along : Tensor (field,)
         Standard deviations of the envelope in pixels; times the frequency they are nx and ny.
     centre : Tensor (field, 2)
@@ -63,7 +62,7 @@ def fit_gabor(fields: Float[Tensor, "field row column"], *, steps: int = 150) ->
     Raises
     ------
     InvalidArgument
-        If a field is zero or not finite.
+        If a field is zero or not finite, or there are no steps.
 
     References
     ----------
@@ -73,6 +72,8 @@ def fit_gabor(fields: Float[Tensor, "field row column"], *, steps: int = 150) ->
     fields = fields.detach().double()
     if not fields.isfinite().all() or not (fields.flatten(1).norm(dim=1) > 0).all():
         raise InvalidArgument("receptive fields must be finite and not zero")
+    if steps < 1:
+        raise InvalidArgument(f"steps must be 1 or more, not {steps}")
     fields = fields / fields.flatten(1).norm(dim=1)[:, None, None]
     values = _start(fields).requires_grad_()
     optimizer = torch.optim.Adam([values], lr=0.05)
@@ -135,7 +136,7 @@ def _explained(fields: Tensor, values: Tensor) -> Tensor:
     envelope = torch.exp(
         -0.5 * ((u / across[:, None, None]) ** 2 + (v / along[:, None, None]) ** 2)
     )
-    phase = TURN * u * wave.norm(dim=1)[:, None, None]
+    phase = math.tau * u * wave.norm(dim=1)[:, None, None]
     basis = torch.stack([envelope * phase.cos(), envelope * phase.sin()], 1).flatten(2)
     gram = basis @ basis.transpose(1, 2) + 1e-9 * torch.eye(2, dtype=torch.float64)
     seen = (basis @ fields.flatten(1)[:, :, None])[:, :, 0]

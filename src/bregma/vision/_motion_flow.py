@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from bregma.errors import InvalidArgument
 from bregma.vision._divisive_normalisation import DivisiveNormalisation
 from bregma.vision._motion_energy import MotionEnergy
-from bregma.vision._motion_integration import MotionIntegration
+from bregma.vision._motion_integration import MotionIntegration, Responses
 from bregma.vision._second_order import SecondOrderMotion
 
+Movies = Float[Tensor, "movie frame row column"]
+Activities = Float[Tensor, "iteration movie unit place_y place_x"]
 Flows = Float[Tensor, "iteration movie 2 place_y place_x"]
 
 
@@ -94,9 +96,7 @@ class MotionFlow(nn.Module):
         self.normalise = DivisiveNormalisation()
         self.decode = nn.Conv2d(integration.features.out_channels, 2, 1)
 
-    def v1(
-        self, movie: Float[Tensor, "movie frame row column"]
-    ) -> Float[Tensor, "movie unit place_y place_x"]:
+    def v1(self, movie: Movies) -> Responses:
         """Normalised motion energy.
 
         Parameters
@@ -111,9 +111,7 @@ class MotionFlow(nn.Module):
         """
         return self.normalise(self.energy(movie[:, None]))
 
-    def mt(
-        self, v1: Float[Tensor, "movie unit place_y place_x"]
-    ) -> Float[Tensor, "iteration movie unit place_y place_x"]:
+    def mt(self, v1: Responses) -> Activities:
         """What the MT units do with it.
 
         Parameters
@@ -128,7 +126,7 @@ class MotionFlow(nn.Module):
         """
         return self.integration(v1)
 
-    def read_out(self, mt: Float[Tensor, "iteration movie unit place_y place_x"]) -> Flows:
+    def read_out(self, mt: Activities) -> Flows:
         """Velocity as a weighted sum of MT responses.
 
         Parameters
@@ -143,7 +141,7 @@ class MotionFlow(nn.Module):
         """
         return self.decode(mt.flatten(0, 1)).unflatten(0, mt.shape[:2])
 
-    def forward(self, movie: Float[Tensor, "movie frame row column"]) -> Flows:
+    def forward(self, movie: Movies) -> Flows:
         """Estimate flow.
 
         Parameters
@@ -189,9 +187,7 @@ class DualPathFlow(MotionFlow):
         self.normalise_second = DivisiveNormalisation()
         self.fuse = nn.Sequential(nn.Conv2d(both, both, 1), nn.ReLU(), nn.Conv2d(both, units, 1))
 
-    def sense(
-        self, movie: Float[Tensor, "movie frame row column"]
-    ) -> Float[Tensor, "movie both place_y place_x"]:
+    def sense(self, movie: Movies) -> Responses:
         """Normalised energies of both paths, before they meet.
 
         Parameters
@@ -207,7 +203,7 @@ class DualPathFlow(MotionFlow):
         second = self.normalise_second(self.second(movie[:, None]))
         return torch.cat([self.v1(movie).detach(), second], 1)
 
-    def estimate(self, sensed: Float[Tensor, "movie both place_y place_x"]) -> Flows:
+    def estimate(self, sensed: Responses) -> Flows:
         """Fuse the paths, integrate, and read the flow out.
 
         Parameters
@@ -222,7 +218,7 @@ class DualPathFlow(MotionFlow):
         """
         return self.read_out(self.mt(self.fuse(sensed).square()))
 
-    def first_order(self, movie: Float[Tensor, "movie frame row column"]) -> Flows:
+    def first_order(self, movie: Movies) -> Flows:
         """Flow from the first path alone, for its auxiliary loss.
 
         Parameters
@@ -237,17 +233,5 @@ class DualPathFlow(MotionFlow):
         """
         return super().forward(movie)
 
-    def forward(self, movie: Float[Tensor, "movie frame row column"]) -> Flows:
-        """Estimate flow from both paths.
-
-        Parameters
-        ----------
-        movie : Tensor (movie, frame, row, column)
-            Grey levels, around 0 to 1.
-
-        Returns
-        -------
-        Tensor (iteration, movie, 2, place_y, place_x)
-            Velocity (to the right, down) in pixels per frame; the last iteration is the answer.
-        """
+    def forward(self, movie: Movies) -> Flows:
         return self.estimate(self.sense(movie))

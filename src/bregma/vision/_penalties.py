@@ -53,7 +53,7 @@ class Penalty(ABC):
 
     @abstractmethod
     def prox(self, code: Code, step: float) -> Code:
-        """Where a / step of a quadratic and the penalty are in balance.
+        """Where a quadratic around every coefficient and the penalty are in balance.
 
         Parameters
         ----------
@@ -129,9 +129,10 @@ class HalfPenalty(Penalty):
     def prox(self, code: Code, step: float) -> Code:
         t = step * self.strength
         size = code.abs()
-        stays = size > 1.5 * t ** (2 / 3)
+        threshold = 1.5 * t ** (2 / 3)
+        stays = size > threshold
         # the root of z + t / (2 sqrt(z)) = |a|, a cubic in sqrt(z), by trigonometry
-        safe = torch.where(stays, size, size.new_tensor(max(1.5 * t ** (2 / 3), 1e-12)))
+        safe = torch.where(stays, size, size.new_tensor(max(threshold, 1e-12)))
         angle = ((t / 4) * (safe / 3) ** -1.5).clamp(max=1).acos()
         root = (2 / 3) * safe * (1 + (2 * math.pi / 3 - 2 * angle / 3).cos())
         return torch.where(stays, code.sign() * root, 0.0)

@@ -20,8 +20,8 @@ from bregma.vision._sparse_code import sparse_code
 class SparseCoding(TransformerMixin, BaseEstimator):
     r"""Dictionary of atoms of unit length, by turns of coding a batch and a step of gradient.
 
-    D <- D + eta (Y - A D^T)^T A / n, then every atom is scaled to length 1. Codes start from a soft
-    code of the same strength of threshold, which non-convex penalties need.
+    D <- D + eta (Y - A D^T)^T A / n, then every atom is scaled to length 1. Codes of other
+    penalties than `SoftPenalty` start from a soft one, as in `warm_code`: non-convex ones need it.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class SparseCoding(TransformerMixin, BaseEstimator):
         penalty = HardPenalty(0.1) if self.penalty is None else self.penalty
         if isinstance(penalty, SoftPenalty):
             return sparse_code(signals, atoms, penalty, steps=self.steps)
-        return warm_code(signals, atoms, type(penalty), penalty.strength, steps=self.steps)
+        return warm_code(signals, atoms, lambda _: penalty, penalty.strength, steps=self.steps)
 
     def _checked(self, X: Float[np.ndarray, "signal pixel"], *, reset: bool) -> Tensor:
         X = validate_data(self, X, dtype=np.float64, reset=reset)
@@ -167,7 +167,7 @@ def warm_code(
     *,
     steps: int = 200,
 ) -> Tensor:
-    """A code that starts from a soft one whose threshold is the same: sqrt(2 lambda) at length 1.
+    """A code that starts from a soft one of half the hard threshold: sqrt(2 lambda) / 2.
 
     Parameters
     ----------

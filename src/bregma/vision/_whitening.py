@@ -14,7 +14,8 @@ def whitened(
 ) -> Float[np.ndarray, "image row column"]:
     """Flatten the spectrum of natural images, whose amplitude falls as one over frequency.
 
-    Every image is filtered by f exp(-(f / cutoff)^4), and all are scaled to unit variance.
+    The logarithm of every image, its levels counted from the darkest of all, is filtered by
+    f exp(-(f / cutoff)^4); then all are scaled by one number to unit variance.
 
     Parameters
     ----------
