@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "agents.md"
+from pages import run_page
 
 
 def test_the_page_runs():
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(block, names)
+    names = run_page("agents.md")
     assert names["compression"] > 5
     assert names["found"].rewards.min() > 0.01
     stream, recall = names["stream"], names["recall"]

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from bregma.claims import find
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "claims.md"
+from pages import DOCS, python_blocks
 
 
 def test_the_page_says_what_the_results_say(cli):
     """Made anew by: bregma papers --markdown."""
-    text = PAGE.read_text(encoding="utf-8")
+    text = (DOCS / "claims.md").read_text(encoding="utf-8")
     said = re.search(r"<!-- results -->\n(.*)<!-- end of results -->", text, re.DOTALL)
     assert said[1].strip() == cli("papers", "--markdown").out.strip()
 
 
 def test_the_page_runs(tmp_path):
-    text = PAGE.read_text(encoding="utf-8")
-    own, use = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    own, use = python_blocks("claims.md")
     file = tmp_path / "my_2026_means.py"
     file.write_text(own)
     names: dict[str, object] = {"means": find(str(file))}

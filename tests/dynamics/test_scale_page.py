@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import numpy as np
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "scale.md"
+from pages import run_page
 
 
 def test_the_page_runs():
-    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL))
-    found: dict = {"__name__": "page"}
-    exec(compile(code, str(PAGE), "exec"), found)
+    found = run_page("scale.md")
     stored, drawn = (found[n].spikes["E"] for n in ("stored", "drawn"))
     assert len(stored.times) > 1000
     np.testing.assert_array_equal(stored.times, drawn.times)

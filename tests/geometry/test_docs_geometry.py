@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "geometry.md"
+from pages import run_page
 
 
 def test_the_page_runs():
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(block, names)
+    names = run_page("geometry.md")
     assert names["found"].accuracy > 2 * names["found"].chance
     assert names["stitched"] > 0.85
     assert names["rotated"] > 0.85

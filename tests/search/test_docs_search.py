@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import torch
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "search.md"
+from pages import run_page
 
 
 def test_the_page_runs():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        names: dict[str, object] = {}
-        for block in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
-            exec(block, names)
+        names = run_page("search.md")
     assert names["difference"] < 1e-5
     assert names["encoder"].linear2.in_features == 48
     assert len(names["tried"]) == 6

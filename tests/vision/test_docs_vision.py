@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import torch
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "vision.md"
+from pages import run_page
 
 
 def test_the_page_runs():
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(block, names)
+    names = run_page("vision.md")
     assert (names["opponency"] > 0).all()
     assert (names["component"] > names["pattern"]).float().mean() > 0.5
     assert names["flow"].shape == (8, 2, 8, 8)
