@@ -77,6 +77,22 @@ def test_places_of_a_convolutional_network_are_tokens_too(timm):
     torch.testing.assert_close(tokens[:, 1 * 3 + 2], expected[:, :, 1, 2])
 
 
+def test_patches_that_are_merged_are_laid_out_right_or_refused(timm, transformers):
+    net = timm.create_model(
+        "swin_tiny_patch4_window7_224", img_size=(32, 64), embed_dim=8, depths=(1, 1),
+        num_heads=(1, 1), window_size=4,
+    ).eval()  # fmt: skip
+    tokens, grid = patch_tokens(net, images(2, 32, 64))
+    assert grid == (4, 8)
+    with torch.no_grad():
+        expected = net.forward_features(images(2, 32, 64))  # (image, row, column, width)
+    torch.testing.assert_close(tokens[:, 1 * 8 + 2], expected[:, 1, 2])
+    merging = {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 1], "window_size": 4}
+    swin = transformers.SwinModel(transformers.SwinConfig(image_size=32, **merging))
+    with pytest.raises(InvalidArgument, match="16 tokens for 8 x 8 patches"):
+        patch_tokens(swin, images())
+
+
 def test_the_model_keeps_its_mode_and_learns_nothing(dino):
     dino.train()
     tokens, _ = patch_tokens(dino, images())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from bregma.encoding._finite import finite
 from bregma.encoding._in_context_encoder import InContextEncoder
 from bregma.errors import InvalidArgument
 from bregma.run import device
@@ -75,9 +74,10 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
         Raises
         ------
         InvalidArgument
-            If shapes do not fit or values are not finite.
+            If shapes do not fit, values are not finite, or batch_size is below 1.
         """
-        X, y = _finite(X), _finite(y)
+        X = finite(X, "embeddings", "image", "feature")
+        y = finite(y, "responses", "image", "voxel")
         if len(X) != len(y) or X.shape[1] != self.encoder.features or self.batch_size < 1:
             raise InvalidArgument(
                 f"the encoder reads ({self.encoder.features} features) and responses, as many of "
@@ -117,14 +117,7 @@ class InContextRegressor(RegressorMixin, BaseEstimator):
             If the embeddings have another length or values are not finite.
         """
         check_is_fitted(self)
-        X = _finite(X)
+        X = finite(X, "embeddings", "image", "feature")
         if X.shape[1] != self.n_features_in_:
             raise InvalidArgument(f"{X.shape[1]} features, fitted were {self.n_features_in_}")
         return X @ self.coef_.T + self.intercept_
-
-
-def _finite(x: Any) -> Any:
-    x = np.asarray(x, dtype=float)
-    if x.ndim != 2 or not x.size or not np.isfinite(x).all():
-        raise InvalidArgument(f"arrays must have rows and columns of finite numbers, not {x.shape}")
-    return x

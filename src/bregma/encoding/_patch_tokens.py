@@ -45,7 +45,8 @@ def patch_tokens(
     Raises
     ------
     InvalidArgument
-        If there are no images, or the model is of neither library or has no such layer.
+        If there are no images, the model is of neither library, has no such layer, or gives fewer
+        tokens than there are patches (transformers' Swin merges them; timm's is read).
 
     Examples
     --------
@@ -84,10 +85,11 @@ def _of_timm(model: Any, images: Tensor, layer: int | None) -> tuple[Tensor, tup
             )
         except (AssertionError, IndexError) as error:
             raise InvalidArgument(f"the model has no layer {layer}: {error}") from error
-        return found.flatten(2).transpose(1, 2), tuple(found.shape[2:])
+        return _row_by_row(found)
     found = model.forward_features(images)
-    if found.ndim == 4:  # a convolutional network: (image, width, row, column)
-        return found.flatten(2).transpose(1, 2), tuple(found.shape[2:])
+    if found.ndim == 4:  # a convolutional network, or Swin, which has the width last
+        last = getattr(model, "output_fmt", "NCHW") == "NHWC"
+        return _row_by_row(found.movedim(3, 1) if last else found)
     return _without_prefix(found, images, model.patch_embed.patch_size)
 
 
@@ -102,12 +104,23 @@ def _of_transformers(
             raise InvalidArgument(f"the model has no layer {layer}: it has {len(blocks)}")
         found = blocks[layer]
     if found.ndim == 4:
-        return found.flatten(2).transpose(1, 2), tuple(found.shape[2:])
+        return _row_by_row(found)
     return _without_prefix(found, images, model.config.patch_size)
+
+
+def _row_by_row(found: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """From (image, width, row, column)."""
+    return found.flatten(2).transpose(1, 2), (found.shape[2], found.shape[3])
 
 
 def _without_prefix(found: Tensor, images: Tensor, patch: Any) -> tuple[Tensor, tuple[int, int]]:
     """Patches come last, behind class and register tokens."""
     height, width = (patch, patch) if isinstance(patch, int) else patch
     grid = (images.shape[2] // height, images.shape[3] // width)
-    return found[:, -grid[0] * grid[1] :], grid
+    n = grid[0] * grid[1]
+    if found.shape[1] < n:
+        raise InvalidArgument(
+            f"the model gives {found.shape[1]} tokens for {grid[0]} x {grid[1]} patches: "
+            "where they lie in the image is not known"
+        )
+    return found[:, -n:], grid

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from bregma.encoding._finite import finite
 from bregma.errors import InvalidArgument
 from bregma.run import derive, device, fit, minibatches, spawn
 
@@ -116,7 +117,7 @@ class TokenRegressor(RegressorMixin, BaseEstimator):
         InvalidArgument
             If shapes do not fit, numbers are not finite, or too few stimuli are held out.
         """
-        X, y = _finite(X, 3, "tokens"), _finite(y, 2, "responses")
+        X, y = _tokens(X), finite(y, "responses", "stimulus", "unit")
         n_held = round(self.validation * len(X))
         if len(X) != len(y) or n_held < 3 or len(X) - n_held < 2:
             raise InvalidArgument(
@@ -161,7 +162,7 @@ class TokenRegressor(RegressorMixin, BaseEstimator):
             If the tokens have another width or are not finite.
         """
         check_is_fitted(self)
-        predicted = self._predicted(self.standardised(_finite(X, 3, "tokens")))
+        predicted = self._predicted(self.standardised(_tokens(X)))
         return predicted.double().numpy() * self._scale + self._mean
 
     def standardised(self, X: Tokens) -> Float[Tensor, "stimulus token width"]:
@@ -218,12 +219,8 @@ class TokenRegressor(RegressorMixin, BaseEstimator):
         return torch.cat([module(part.to(self.device_)).cpu() for part in parts])
 
 
-def _finite(x: Any, ndim: int, what: str) -> Any:
-    x = np.asarray(x, dtype=float)
-    if x.ndim != ndim or not x.size or not np.isfinite(x).all():
-        shape = "(stimulus, token, width)" if ndim == 3 else "(stimulus, unit)"
-        raise InvalidArgument(f"{what} must be {shape} and finite; they are {x.shape}")
-    return x
+def _tokens(x: Any) -> Any:
+    return finite(x, "tokens", "stimulus", "token", "width")
 
 
 def _moments(x: Any, axis: int | tuple[int, ...]) -> tuple[Any, Any]:

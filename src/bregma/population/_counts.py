@@ -31,10 +31,10 @@ def checked_counts(x: Any) -> Float[np.ndarray, "presentation bin unit"]:
             "spike counts have the shape (bin, unit) or (presentation, bin, unit), none of them 0, "
             f"not {np.shape(x)}"
         )
-    if not np.isfinite(counts).all() or (counts < 0).any() or (counts % 1 != 0).any():
-        presentation, bin, unit = np.argwhere(
-            ~np.isfinite(counts) | (counts < 0) | (counts % 1 != 0)
-        )[0]
+    with np.errstate(invalid="ignore"):  # inf % 1 is NaN, and so no count
+        wrong = ~((counts >= 0) & (counts % 1 == 0))
+    if wrong.any():
+        presentation, bin, unit = np.argwhere(wrong)[0]
         raise InvalidArgument(
             f"spike counts are whole numbers from 0 on, not {counts[presentation, bin, unit]} "
             f"(presentation {presentation}, bin {bin}, unit {unit})"

@@ -174,7 +174,7 @@ class HMMGLM(BaseEstimator):
 
     def _take(self, start: HMMGLM, em: EM) -> None:
         check_is_fitted(start)
-        found = (*start.glm_.own.shape[:2], start.n_lags)
+        found = tuple(start.glm_.own.shape)
         asked = (self.n_states, self.n_features_in_, self.n_lags)
         if found != asked:
             raise InvalidArgument(
@@ -234,10 +234,11 @@ class HMMGLM(BaseEstimator):
         InvalidArgument
             If there are no spikes.
         """
-        spikes = float(checked_counts(X).sum())
+        em = self._em(X)
+        spikes = float(em.data.flat.sum())
         if not spikes:
             raise InvalidArgument("there are no spikes to score in X")
-        return self._em(X).posterior().log_likelihood / spikes
+        return em.posterior().log_likelihood / spikes
 
     def _em(self, X: Any) -> EM:
         check_is_fitted(self)
