@@ -32,8 +32,6 @@ class Paper:
         Of the first public version.
     doi, arxiv : str
         Identifiers, without the address in front; at least one of them.
-    card : int, optional
-        Number in the list of papers that the house is built from.
 
     Raises
     ------
@@ -46,7 +44,6 @@ class Paper:
     year: int
     doi: str = ""
     arxiv: str = ""
-    card: int | None = None
 
     def __post_init__(self) -> None:
         if not (self.doi or self.arxiv):

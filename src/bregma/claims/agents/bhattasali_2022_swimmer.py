@@ -39,7 +39,6 @@ class ClockedMLP(nn.Module):
         "Nikhil X. Bhattasali, Anthony M. Zador, Tatiana A. Engel",
         2022,
         arxiv="2201.05242",
-        card=7,
     ),
     sentence="The motor circuit of C. elegans as a policy swims well untrained, learns from fewer "
     "trials than a generic network, and moves to another body as it is.",

@@ -22,7 +22,6 @@ CLIP = 7  # frames that a feature is the mean of
         "Yueqian Lin, Qinsi Wang, Hancheng Ye, Yuzhe Fu, Hai Li, Yiran Chen",
         2025,
         arxiv="2504.10739",
-        card=192,
     ),
     sentence="A stream that is cut where it changes, compressed within events and bound by time "
     "answers questions across the senses from a small store.",

@@ -56,7 +56,6 @@ def pointing(maps: np.ndarray, areas: Sequence[str], labels: np.ndarray) -> floa
         authors="Hossein Adeli, Minni Sun, Nikolaus Kriegeskorte",
         year=2025,
         arxiv="2505.17329",
-        card=17,
     ),
     sentence="One attention query for each area predicts category-selective areas, which read "
     "their object wherever it is; readouts with fixed places do so in retinotopic areas only.",

@@ -80,7 +80,6 @@ def accuracy(weights: Weights, world: SharedVoxels, n: int, n_new: int, seed: in
         "Margaret M. Henderson, Michael J. Tarr, Andrew F. Luo",
         year=2025,
         arxiv="2505.15813",
-        card=12,
     ),
     sentence="A transformer that was trained on other subjects writes the encoders of a new "
     "subject's voxels from a few images, far better than ridge regression on the same images.",
@@ -138,7 +137,7 @@ def accuracy(weights: Weights, world: SharedVoxels, n: int, n_new: int, seed: in
     full={"n_subjects": 8, "n_voxels": 10000, "n_new": 1000, "steps": 20000},
     equations=[
         r"t_i = \mathrm{MLP}([x_i; y_i]), \quad t \leftarrow t + \mathrm{Attention}"
-        r"(\log(n)\, q, k, v), \quad (w, c) = \mathrm{MLP}(t_{\text{register}})",
+        r"(\log(n + r)\, q, k, v) \text{ with } r \text{ registers}, \quad (w, c) = \mathrm{MLP}(t_{\text{register}})",
         r"\hat y(x) = w^\top x + c",
         r"\text{Bayes: } w = B\,(Z^\top Z + \sigma^2 I)^{-1} Z^\top y, \quad Z = X B",
     ],

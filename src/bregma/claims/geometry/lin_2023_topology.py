@@ -101,7 +101,6 @@ def exchanged(rdms: Dissimilarity, *, seed: int) -> Dissimilarity:
         year=2023,
         doi="10.1073/pnas.2317881121",
         arxiv="2309.11028",
-        card=37,
     ),
     sentence="Which stimuli are neighbours, without how far apart they are, says nearly as well as "
     "all distances from which layer of another network a noisy recording is.",

@@ -82,7 +82,6 @@ def stitched(
         "Francesco Locatello, Emanuele Rodolà",
         year=2022,
         arxiv="2209.15430",
-        card=90,
     ),
     sentence="Responses told by their cosines with those to shared anchors let a decoder that was "
     "trained on one network or animal read another one, without any training.",

@@ -57,7 +57,6 @@ def alignment(net: CounterCurrent, batch: Batch) -> list[float]:
         authors="Chia-Hsiang Kao, Bharath Hariharan",
         year=2024,
         arxiv="2409.19841",
-        card=197,
     ),
     sentence="A network and one from the labels back, with local losses and nothing transported "
     "between layers, learn nearly as well as backpropagation.",

@@ -90,7 +90,6 @@ def learn_in_a_row(
         authors="Mingqing Xiao, Qingyan Meng, Zongpeng Zhang, Di He, Zhouchen Lin",
         year=2024,
         arxiv="2402.11984",
-        card=24,
     ),
     sentence="Lateral neurons with a Hebbian rule find the subspace of old activity, and weights "
     "that change only outside of it learn new tasks without forgetting.",

@@ -89,7 +89,6 @@ class Noise(nn.Module):
         authors="Maxime Méloux, Giada Dirupo, François Portet, Maxime Peyrard",
         year=2025,
         arxiv="2512.18792",
-        card=142,
     ),
     sentence="Common explanations come out significant in random networks; tested against "
     "networks that learned nothing they do not, while what was learned is still found.",

@@ -116,7 +116,6 @@ def steps_of_law(seed: int, held: tuple[int, ...], most: int = 1500) -> int:
         authors="Aaditya K. Singh, Ted Moskovitz, Felix Hill, Stephanie C. Y. Chan, Andrew M. Saxe",
         year=2024,
         arxiv="2404.07129",
-        card=49,
     ),
     sentence="The sudden drop of the loss when an induction head forms comes from parts that are "
     "of use only together: with some of them clamped throughout training, the plateau is gone.",

@@ -28,7 +28,6 @@ from bregma.run import derive, fit, minibatches, spawn_torch
         authors="Luke Darlow, Ciaran Regan, Sebastian Risi, Jeffrey Seely, Llion Jones",
         year=2025,
         arxiv="2505.05522",
-        card=129,
     ),
     sentence="Neurons that each process their own history, read from their synchronisation over "
     "internal ticks, learn cumulative parity further than an LSTM of as many parameters and ticks.",

@@ -22,7 +22,6 @@ from bregma.run import fit, minibatches, spawn_torch
         "Michał Bartoszkiewicz",
         year=2025,
         arxiv="2509.26507",
-        card=72,
     ),
     sentence="A network of sparse positive neurons whose memory is Hebbian synapses predicts "
     "sequences as well as a Transformer, and single synapses of it stand for concepts.",

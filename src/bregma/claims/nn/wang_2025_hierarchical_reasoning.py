@@ -25,7 +25,6 @@ from bregma.run import derive, device, fit, minibatches
         "Sen Song, Yasin Abbasi Yadkori",
         year=2025,
         arxiv="2506.21734",
-        card=157,
     ),
     sentence="Two coupled recurrent modules with gradients through their last update only, trained "
     "with a loss after every segment, solve Sudoku that the same blocks in one pass do not.",

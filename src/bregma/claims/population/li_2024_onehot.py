@@ -60,7 +60,6 @@ def bayes_accuracy(circuit: SwitchingCircuit, test: slice) -> float:
         "Chengrui Li, Soon Ho Kim, Chris Rodgers, Hannah Choi, Anqi Wu",
         2024,
         arxiv="2310.15263",
-        card=36,
     ),
     sentence="A learned wiring that all hidden states share makes the couplings of a switching "
     "circuit easier to recover and its spikes easier to predict.",

@@ -30,7 +30,6 @@ Moves = tuple[tuple[str, int, int], ...]
         authors="Han Cai, Tianyao Chen, Weinan Zhang, Yong Yu, Jun Wang",
         year=2018,
         arxiv="1707.04873",
-        card=175,
     ),
     sentence="Networks that are made wider and deeper without changing their function need far "
     "fewer updates in an architecture search than the same networks trained from scratch.",

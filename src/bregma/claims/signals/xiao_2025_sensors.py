@@ -57,7 +57,6 @@ codes = tokenizer.eval().tokens(x, sensors)  # (window, source, token, level)
         "Alexandra Woolgar, Bowen Zhou, Chao Zhang",
         year=2025,
         arxiv="2505.18185",
-        card=47,
     ),
     sentence="A tokenizer that knows where each sensor is, which way it looks and what it measures "
     "reconstructs sensors of a layout that it never saw from other sensors of that layout.",

@@ -42,7 +42,6 @@ LEVELS = (0.2, 0.3, 0.4, 0.5)  # of the variance of the patches
         2023,
         doi="10.1371/journal.pcbi.1011459",
         arxiv="2301.10002",
-        card=74,
     ),
     sentence="At equal reconstruction error, penalties that do not shrink what stays need fewer "
     "active units than the l1 norm.",

@@ -49,7 +49,6 @@ class RandomFilters(MotionEnergy):
         "Zitang Sun, Yen-Ju Chen, Yung-Hao Yang, Shin'ya Nishida",
         2023,
         arxiv="2305.09156",
-        card=167,
     ),
     sentence="Motion energy followed by integration over places that attend to each other sees "
     "objects move as wholes, and is fooled where people are.",

@@ -34,7 +34,6 @@ SCENES = {  # share of glossy objects, and whether the label is the motion of th
         2025,
         doi="10.1038/s42256-025-01068-w",
         arxiv="2501.12810",
-        card=57,
     ),
     sentence="Motion of contrast is seen only by a path with a nonlinearity before its motion "
     "energy, and a network learns to use that path from objects whose light is not their own.",
