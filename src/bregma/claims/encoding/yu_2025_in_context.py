@@ -137,8 +137,8 @@ def accuracy(weights: Weights, world: SharedVoxels, n: int, n_new: int, seed: in
     full={"n_subjects": 8, "n_voxels": 10000, "n_new": 1000, "steps": 20000},
     equations=[
         r"t_i = \mathrm{MLP}([x_i; y_i]), \quad t \leftarrow t + \mathrm{Attention}"
-        r"(\log(n + r)\, q, k, v) \text{ with } r \text{ registers}, \quad (w, c) = \mathrm{MLP}(t_{\text{register}})",
-        r"\hat y(x) = w^\top x + c",
+        r"(\log(n + r)\, q, k, v), \quad (w, c) = \mathrm{MLP}(t_{\text{register}})",
+        r"\hat y(x) = w^\top x + c, \quad n \text{ images}, r \text{ registers}",
         r"\text{Bayes: } w = B\,(Z^\top Z + \sigma^2 I)^{-1} Z^\top y, \quad Z = X B",
     ],
     use="""
