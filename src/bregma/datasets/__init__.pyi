@@ -15,7 +15,7 @@ from ._spherical_head import sphere_potential as sphere_potential
 from ._movies import contrast_modulation as contrast_modulation
 from ._movies import drifting_grating as drifting_grating
 from ._movies import drifting_noise as drifting_noise
-from ._movies import motion_directions as motion_directions
+from ._motion_directions import motion_directions as motion_directions
 from ._movies import plaid as plaid
 from ._movies import random_dots as random_dots
 from ._movies import smooth_noise as smooth_noise

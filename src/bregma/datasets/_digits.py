@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 
 from bregma.datasets._task import Task
 from bregma.errors import InvalidArgument
@@ -42,16 +43,22 @@ def digits(*, n_test: int = 597, seed: int) -> tuple[Task, Task]:
     >>> len(train), len(test), train.inputs.shape[1]
     (1200, 597, 64)
     """
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
+    images, labels = read_digits()
     if not 0 < n_test < len(images):
         raise InvalidArgument(f"n_test must be from 1 to {len(images) - 1}, not {n_test}")
     order = spawn(seed, "digits").permutation(len(images))
 
     def part(rows: np.ndarray) -> Task:
-        inputs = torch.as_tensor(images[rows] / 16, dtype=torch.float32)
+        inputs = torch.as_tensor(images[rows], dtype=torch.float32)
         targets = torch.as_tensor(labels[rows], dtype=torch.int64)
         return Task(inputs, targets, 10, chance=float(np.bincount(labels[rows]).max() / len(rows)))
 
     return part(order[n_test:]), part(order[:n_test])
+
+
+def read_digits() -> tuple[Float[np.ndarray, "digit pixel"], Int[np.ndarray, " digit"]]:
+    """All of them, grey values from 0 to 1, and which digit each one is."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    return images / 16, labels

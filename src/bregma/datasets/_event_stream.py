@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from bregma.datasets._digits import PIXELS, read_digits
 from bregma.errors import InvalidArgument
 from bregma.run import spawn
 
@@ -119,9 +120,7 @@ def event_stream(
     >>> stream.vision.shape[1:], stream.audio.shape[1:], len(stream.starts), len(stream.scenes)
     ((8, 8), (32,), 40, 32)
     """
-    from sklearn.datasets import load_digits
-
-    pictures = load_digits().images / 16
+    pictures = read_digits()[0].reshape(-1, PIXELS, PIXELS)
     if not 3 <= n_events <= len(pictures) or not 1 <= fade <= shortest <= longest:
         raise InvalidArgument(
             f"n_events must be from 3 to {len(pictures)} and 1 <= fade <= shortest <= longest, not "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from bregma.datasets._digits import PIXELS, digits
@@ -58,7 +60,7 @@ def permuted_digits(
     for number in range(n_tasks):
         rng = spawn_torch(seed, "permuted_digits", number)
         order = torch.randperm(n_pixels, generator=rng) if number else torch.arange(n_pixels)
-        train, test = (Task(h.inputs[:, order], h.targets, 10, h.chance) for h in halves)
+        train, test = (replace(half, inputs=half.inputs[:, order]) for half in halves)
         tasks.append((train, test))
     return tasks
 
@@ -66,4 +68,4 @@ def permuted_digits(
 def _larger(task: Task, times: int) -> Task:
     images = task.inputs.reshape(-1, PIXELS, PIXELS)
     wide = images.repeat_interleave(times, 1).repeat_interleave(times, 2)
-    return Task(wide.flatten(1), task.targets, task.n_classes, task.chance)
+    return replace(task, inputs=wide.flatten(1))

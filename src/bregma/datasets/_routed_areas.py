@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from bregma.datasets._digits import PIXELS, read_digits
 from bregma.datasets._simulated import Simulated
 from bregma.errors import InvalidArgument
 from bregma.recording import Recording
 from bregma.run import spawn
 
-SIDE = 8  # rows and columns of a cell: those of a digit
 WAVES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2))  # what units measure
 
 
@@ -39,9 +39,9 @@ class RoutedAreas:
     @property
     def patches(self) -> Float[np.ndarray, "scene cell pixel"]:
         """The scenes cut into cells, row by row."""
-        n, side = len(self.images), self.images.shape[1] // SIDE
-        cut = self.images.reshape(n, side, SIDE, side, SIDE).transpose(0, 1, 3, 2, 4)
-        return cut.reshape(n, side * side, SIDE * SIDE)
+        n, side = len(self.images), self.images.shape[1] // PIXELS
+        cut = self.images.reshape(n, side, PIXELS, side, PIXELS).transpose(0, 1, 3, 2, 4)
+        return cut.reshape(n, side * side, PIXELS * PIXELS)
 
 
 def routed_areas(
@@ -121,7 +121,7 @@ def routed_areas(
     if not set(categories) <= set(range(10)) or not len(categories) + n_places:
         raise InvalidArgument(f"categories must be digits 0 to 9 (or places), not {categories}")
     truth, weights = _areas(side, categories, n_places, n_units, spawn(seed, "areas"))
-    images, labels = _digits()
+    images, labels = read_digits()
     order = spawn(seed, "digits").permutation(len(images))
     parts, noise = list[RoutedAreas](), None
     for name, n, pool in (("train", n_train, order[597:]), ("test", n_test, order[:597])):
@@ -138,13 +138,6 @@ def routed_areas(
         areas = _simulated(noisy, signal, noise, truth)
         parts.append(RoutedAreas(_joined(patches, side), shown, areas))
     return parts[0], parts[1]
-
-
-def _digits() -> tuple[Float[np.ndarray, "digit pixel"], Int[np.ndarray, " digit"]]:
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    return images / 16, labels
 
 
 def _areas(
@@ -185,16 +178,16 @@ def _background(
     """Smooth noise around 0.5."""
     from scipy.ndimage import gaussian_filter
 
-    shape = (n * side**2, SIDE, SIDE)
+    shape = (n * side**2, PIXELS, PIXELS)
     smooth = gaussian_filter(rng.standard_normal(shape), (0, 1.2, 1.2), mode="wrap")
-    return (0.5 + 0.3 * smooth / smooth.std()).reshape(n, side**2, SIDE**2)
+    return (0.5 + 0.3 * smooth / smooth.std()).reshape(n, side**2, PIXELS**2)
 
 
 def _properties(
     patches: Float[np.ndarray, "*shape pixel"],
 ) -> Float[np.ndarray, "*shape property"]:
     """Low spatial frequencies (of the cosine transform) of 8 x 8 pixels."""
-    phase = np.pi * (np.arange(SIDE) + 0.5) / SIDE
+    phase = np.pi * (np.arange(PIXELS) + 0.5) / PIXELS
     waves = [np.outer(np.cos(a * phase), np.cos(b * phase)).ravel() for a, b in WAVES]
     return patches @ np.stack(waves, axis=1)
 
@@ -206,7 +199,7 @@ def _signal(
     weights: Float[np.ndarray, "unit property"],
 ) -> Float[np.ndarray, "scene unit"]:
     """Responses without noise."""
-    images, labels = _digits()
+    images, labels = read_digits()
     found = _properties(patches)
     scale = _properties(images).std(axis=0)
     signal = np.empty((len(patches), len(truth)))
@@ -225,8 +218,8 @@ def _signal(
 def _joined(
     patches: Float[np.ndarray, "scene cell pixel"], side: int
 ) -> Float[np.ndarray, "scene row column"]:
-    cut = patches.reshape(-1, side, side, SIDE, SIDE).transpose(0, 1, 3, 2, 4)
-    return cut.reshape(-1, side * SIDE, side * SIDE)
+    cut = patches.reshape(-1, side, side, PIXELS, PIXELS).transpose(0, 1, 3, 2, 4)
+    return cut.reshape(-1, side * PIXELS, side * PIXELS)
 
 
 def _simulated(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from bregma.datasets._digits import read_digits
 from bregma.errors import InvalidArgument
 from bregma.run import spawn
 
@@ -144,10 +145,9 @@ def shared_voxels(
     >>> world.train.shape, world.subjects[0].responses.shape
     ((1200, 16), (1200, 5))
     """
-    from sklearn.datasets import load_digits
     from sklearn.decomposition import PCA
 
-    images = load_digits().data / 16
+    images, _ = read_digits()
     if min(n_subjects, n_voxels) < 1 or not 1 <= rank <= features <= 61 or not 0 < ceiling < 1:
         raise InvalidArgument(
             f"subjects and voxels must be 1 or more, 1 <= rank <= features <= 61 and ceiling "
