@@ -43,3 +43,4 @@ from ._shared_voxels import VoxelSubject as VoxelSubject
 from ._shared_voxels import shared_voxels as shared_voxels
 from ._swimmer import Swimmer as Swimmer
 from ._swimmer import swimmer_env as swimmer_env
+from ._prompt_pairs import PromptPairs as PromptPairs
