@@ -52,7 +52,7 @@ def test_rows_and_text():
         assert part.right.tolist() == [2, 1]
         assert part.wrong.tolist() == [0, 0]
         assert part.words == WORDS
-    assert whole.text(0) == "clean:   a b -> b\ncorrupt: a c -> a"
+    assert whole.text(0) == "clean:   a b -> b, not a\ncorrupt: a c"
 
 
 def test_the_task_asks_for_the_right_answers():

@@ -44,3 +44,11 @@ from ._shared_voxels import shared_voxels as shared_voxels
 from ._swimmer import Swimmer as Swimmer
 from ._swimmer import swimmer_env as swimmer_env
 from ._prompt_pairs import PromptPairs as PromptPairs
+from ._hub_circuit import HubCircuit as HubCircuit
+from ._hub_circuit import hub_circuit as hub_circuit
+from ._indirect_object import indirect_object as indirect_object
+from ._colored_objects import colored_objects as colored_objects
+from ._wired import Wired as Wired
+from ._wired_scenes import wired_scenes as wired_scenes
+from ._wired_families import wired_families as wired_families
+from ._wired_induction import wired_induction as wired_induction

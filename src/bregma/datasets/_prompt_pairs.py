@@ -56,8 +56,8 @@ class PromptPairs:
     ...     name="clock",
     ... )
     >>> print(pairs.text(0))
-    clean:   tick tock tick -> tock
-    corrupt: tick tock tock -> tick
+    clean:   tick tock tick -> tock, not tick
+    corrupt: tick tock tock
     """
 
     clean: Int[Tensor, "pair token"]
@@ -176,14 +176,14 @@ class PromptPairs:
         Returns
         -------
         str
-            A line for each prompt, and after the arrow the answer that belongs to it.
+            A line for each prompt; both answers are behind the arrow.
         """
 
-        def line(tokens: Tensor, answer: Tensor) -> str:
-            prompt = " ".join(self.words[t] for t in tokens[pair].tolist())
-            return f"{prompt} -> {self.words[int(answer[pair])]}"
+        def line(tokens: Tensor) -> str:
+            return " ".join(self.words[t] for t in tokens[pair].tolist())
 
-        return f"clean:   {line(self.clean, self.right)}\ncorrupt: {line(self.corrupt, self.wrong)}"
+        right, wrong = (self.words[int(answer[pair])] for answer in (self.right, self.wrong))
+        return f"clean:   {line(self.clean)} -> {right}, not {wrong}\ncorrupt: {line(self.corrupt)}"
 
     def _tokens(self) -> dict[str, Tensor]:
         return {name: getattr(self, name) for name in ("clean", "corrupt", "right", "wrong")}

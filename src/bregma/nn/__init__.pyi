@@ -41,3 +41,7 @@ from ._fast_weights import FastWeights as FastWeights
 from ._fast_weights import Reading as Reading
 from ._linear_attention import linear_attention as linear_attention
 from ._rotary import Rotary as Rotary
+from ._hand_wired import Copy as Copy
+from ._hand_wired import Match as Match
+from ._hand_wired import WiredHead as WiredHead
+from ._hand_wired import hand_wired as hand_wired
