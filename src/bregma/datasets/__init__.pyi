@@ -52,3 +52,12 @@ from ._wired import Wired as Wired
 from ._wired_scenes import wired_scenes as wired_scenes
 from ._wired_families import wired_families as wired_families
 from ._wired_induction import wired_induction as wired_induction
+from ._docstring import docstring as docstring
+from ._grammars import Grammars as Grammars
+from ._grammars import grammars as grammars
+from ._greater_than import greater_than as greater_than
+from ._multiple_choice import multiple_choice as multiple_choice
+from ._recall_and_chain import FactWorld as FactWorld
+from ._recall_and_chain import recall_and_chain as recall_and_chain
+from ._years import Years as Years
+from ._years import years as years

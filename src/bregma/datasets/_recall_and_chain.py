@@ -1,0 +1,142 @@
+"""One world of entities, and two questions: what is known of one, and where does a chain lead?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from bregma.datasets._held_out import training_task
+from bregma.datasets._lexicon import Lexicon
+from bregma.datasets._prompt_pairs import PromptPairs
+from bregma.datasets._task import Task
+from bregma.errors import InvalidArgument
+from bregma.run import spawn_torch
+
+
+@dataclass(frozen=True)
+class FactWorld:
+    """Facts that only training can tell, chains that only the prompt can tell.
+
+    Parameters
+    ----------
+    training : Task
+        Prompts of both kinds, and the token that comes after each. None of them is among the
+        pairs.
+    recall : PromptPairs
+        A stored fact about an entity is asked for.
+    chain : PromptPairs
+        The end of a chain that begins with an entity is asked for.
+    facts : torch.Tensor
+        (entity,) int64: the token that belongs to every entity; entity k is token k + 1.
+    """
+
+    training: Task
+    recall: PromptPairs
+    chain: PromptPairs
+    facts: Int[Tensor, " entity"]
+
+
+def recall_and_chain(
+    n: int = 256, *, n_train: int = 8192, n_entities: int = 16, hops: int = 2, seed: int
+) -> FactWorld:
+    """Recall from weights and reasoning over the prompt, in prompts that differ in one token.
+
+    Each prompt has the links of two chains in random order, then a question about the first
+    entity of one of them: ``e3 e9 , e1 e5 , e9 e2 , e5 e7 , follow e3 :`` asks for e2, and ``...
+    recall e3 :`` for the attribute of e3, which is the same in all prompts and never said. Corrupt
+    prompts ask for the other chain.
+
+    Parameters
+    ----------
+    n : int
+        Pairs of each kind.
+    n_train : int
+        Prompts to train on, half of each kind; those that are among the pairs are left out.
+    n_entities : int
+        Entities, each with an attribute of its own; at least ``2 * (hops + 1)``.
+    hops : int
+        Links of a chain.
+    seed : int
+        Draws facts and prompts.
+
+    Returns
+    -------
+    FactWorld
+        Chance is 1 in `n_entities` for each kind of question. Who knows the kind and the two
+        entities that it may be about is right in half of the cases.
+
+    Raises
+    ------
+    InvalidArgument
+        A number out of range.
+
+    Examples
+    --------
+    >>> world = recall_and_chain(1, seed=0)
+    >>> print(world.chain.text(0))
+    clean:   <start> e8 e7 , e6 e3 , e13 e8 , e3 e2 , follow e13 : -> e7, not e2
+    corrupt: <start> e8 e7 , e6 e3 , e13 e8 , e3 e2 , follow e6 :
+    >>> print(world.recall.text(0))
+    clean:   <start> e12 e14 , e5 e2 , e1 e12 , e2 e15 , recall e5 : -> a10, not a4
+    corrupt: <start> e12 e14 , e5 e2 , e1 e12 , e2 e15 , recall e1 :
+    """
+    if min(n, hops) < 1 or n_train < 2 or n_entities < 2 * (hops + 1):
+        raise InvalidArgument(
+            f"n and hops must be 1 or more, n_train 2 or more and n_entities 2 (hops + 1) or more, "
+            f"not {n}, {hops}, {n_train} and {n_entities}"
+        )
+    lexicon = Lexicon(
+        start="<start>",
+        entities=" ".join(f"e{k}" for k in range(n_entities)),
+        attributes=" ".join(f"a{k}" for k in range(n_entities)),
+        others=", recall follow :",
+    )
+    order = torch.randperm(n_entities, generator=spawn_torch(seed, "recall_and_chain", "facts"))
+    facts = lexicon["attributes"][order]
+
+    def pairs(kind: str, name: str, n: int) -> PromptPairs:
+        rng = spawn_torch(seed, "recall_and_chain", kind, name)
+        chains = torch.rand(n, n_entities, generator=rng).argsort(1)[:, : 2 * (hops + 1)]
+        chains = chains.view(n, 2, hops + 1)
+        links = torch.stack([chains[..., :-1], chains[..., 1:]], -1).flatten(1, 2)
+        shuffled = torch.rand(n, 2 * hops, generator=rng).argsort(1)
+        links = lexicon["entities"][links.gather(1, shuffled[..., None].expand(-1, -1, 2))]
+        comma = torch.full((n, 2 * hops, 1), lexicon(","))
+        context = torch.cat([links, comma], 2).flatten(1)
+
+        def prompt(chain: int) -> Tensor:
+            question = lexicon.fill(f"{kind} it :", it=lexicon["entities"][chains[:, chain, 0]])
+            start = torch.full((n, 1), lexicon("<start>"))
+            return torch.cat([start, context, question], 1)
+
+        def answer(chain: int) -> Tensor:
+            if kind == "recall":
+                return facts[chains[:, chain, 0]]
+            return lexicon["entities"][chains[:, chain, -1]]
+
+        return PromptPairs(
+            clean=prompt(0),
+            corrupt=prompt(1),
+            right=answer(0),
+            wrong=answer(1),
+            words=lexicon.words,
+            name="recall" if kind == "recall" else "chain",
+        )
+
+    recall, chain = pairs("recall", "test", n), pairs("follow", "test", n)
+    return FactWorld(
+        training=training_task(
+            [
+                pairs("recall", "train", n_train // 2).task(),
+                pairs("follow", "train", n_train - n_train // 2).task(),
+            ],
+            [recall, chain],
+            seed,
+        ),
+        recall=recall,
+        chain=chain,
+        facts=facts,
+    )
