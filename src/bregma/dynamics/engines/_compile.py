@@ -16,11 +16,25 @@ import numba
 import platformdirs
 
 from bregma._files import atomic_write_text
-from bregma.dynamics.engines import _cpu_kernels, _cpu_prefetch, _event_kernels, _math_numba
+from bregma.dynamics.engines import (
+    _cpu_kernels,
+    _cpu_meet,
+    _cpu_prefetch,
+    _event_kernels,
+    _math_numba,
+)
 from bregma.dynamics.randomness import _random, _random_numba
 
 # Numba does not notice when these change
-_USED = (_cpu_kernels, _cpu_prefetch, _event_kernels, _math_numba, _random, _random_numba)
+_USED = (
+    _cpu_kernels,
+    _cpu_meet,
+    _cpu_prefetch,
+    _event_kernels,
+    _math_numba,
+    _random,
+    _random_numba,
+)
 
 # Names that generated source may use beside Python's own
 HEADER = """\

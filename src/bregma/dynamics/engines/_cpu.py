@@ -3,6 +3,7 @@
 State lies in one array for each variable. A step of a population is a pass without branches that
 LLVM turns into vector code; spikes are delivered row by row along the outgoing synapses of the
 units that spiked, nothing is done for those that did not. The kernel does not hold the GIL.
+Where a step takes long enough, several threads share it (`_cpu_team`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ import weakref
 from collections.abc import Sequence
 
 from bregma.dynamics.engines._cpu_arrays import Fixed, Run
-from bregma.dynamics.engines._cpu_source import Kernel, kernel_of
+from bregma.dynamics.engines._cpu_cores import CORES
+from bregma.dynamics.engines._cpu_loop import Kernel, kernel_of
+from bregma.dynamics.engines._cpu_source import Source
+from bregma.dynamics.engines._cpu_team import Team
+from bregma.dynamics.engines._cpu_worth import most_threads
+from bregma.dynamics.engines._threads import n_threads_here
 from bregma.dynamics.network._plan import Plan
 from bregma.dynamics.network._state import Outcome, Probe, State
 
@@ -35,42 +41,60 @@ def run(plan: Plan, state: State, n_steps: int, probes: Sequence[Probe] = ()) ->
     Outcome
         Spikes, traces and the state at the end.
     """
-    prepared = _prepared(plan)
-    kernel = prepared.kernel(plan, probes)
-    arrays = Run(plan, prepared.fixed, state, n_steps, probes)
-    k, end = state.step, state.step + n_steps
-    while True:
-        k = kernel.run(*arrays.arguments(kernel.arguments, k))
-        if k == end:
-            break
-        arrays.grow()
-    return Outcome(
-        spikes={p.name: arrays.spikes(i) for i, p in enumerate(plan.populations) if p.spikes},
-        traces=arrays.traces(len(probes)),
-        state=arrays.state_at_end(),
-    )
+    return _prepared(plan).run(state, n_steps, probes)
+
+
+class Alone:
+    """What one thread needs to run a plan, made once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.fixed = plan, Fixed(plan)
+        self.kernels: dict[tuple[tuple[str, str], ...], Kernel] = {}
+
+    def run(self, state: State, n_steps: int, probes: Sequence[Probe]) -> Outcome:
+        """Run for some steps."""
+        seen = tuple((p.owner, p.variable) for p in probes)
+        if seen not in self.kernels:
+            self.kernels[seen] = kernel_of(self.plan, probes, Source)
+        kernel = self.kernels[seen]
+        arrays = Run(self.plan, self.fixed, state, n_steps, probes)
+        k, end = state.step, state.step + n_steps
+        while True:
+            k = kernel.run(*arrays.arguments(kernel.arguments, k))
+            if k == end:
+                break
+            arrays.grow()
+        spiking = {p.name: i for i, p in enumerate(self.plan.populations) if p.spikes}
+        return Outcome(
+            spikes={name: arrays.spikes(i) for name, i in spiking.items()},
+            traces=arrays.traces(len(probes)),
+            state=arrays.state_at_end(),
+        )
 
 
 class _Prepared:
-    """What a plan needs to run, made once."""
+    """A plan, ready for one thread or for some, whichever it ran on last."""
 
     def __init__(self, plan: Plan) -> None:
-        self.fixed = Fixed(plan)
-        self.kernels: dict[tuple[tuple[str, str], ...], Kernel] = {}
+        self.most = most_threads(plan)
+        self.n = 0
+        self.ready: Alone | Team | None = None
 
-    def kernel(self, plan: Plan, probes: Sequence[Probe]) -> Kernel:
-        """The kernel for what is looked at."""
-        seen = tuple((p.owner, p.variable) for p in probes)
-        if seen not in self.kernels:
-            self.kernels[seen] = kernel_of(plan, probes)
-        return self.kernels[seen]
+    def on(self, plan: Plan, n_threads: int) -> Alone | Team:
+        """Ready for so many threads."""
+        if self.n != n_threads or self.ready is None:
+            self.ready = Alone(plan) if n_threads == 1 else Team(plan, n_threads)
+            self.n = n_threads
+        return self.ready
 
 
 _known: dict[int, _Prepared] = {}
 
 
-def _prepared(plan: Plan) -> _Prepared:
+def _prepared(plan: Plan) -> Alone | Team:
     if id(plan) not in _known:
         _known[id(plan)] = _Prepared(plan)
         weakref.finalize(plan, _known.pop, id(plan), None)
-    return _known[id(plan)]
+    found = _known[id(plan)]
+    n = min(found.most, n_threads_here())
+    return found.on(plan, n if CORES.free else 1)

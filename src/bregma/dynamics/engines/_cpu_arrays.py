@@ -24,10 +24,12 @@ Array = np.ndarray
 class Fixed:
     """What does not change from run to run: numbers of the plan, and its synapses in order.
 
+    whole : where `plan` is that of one thread, the plan of all, which spikes come from.
     order : projection -> its synapses sorted by row and delay, where delays differ.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, whole: Plan | None = None) -> None:
+        self.whole = plan if whole is None else whole
         self.order: dict[str, Array] = {}
         self.values: dict[str, Any] = {"dt": plan.dt}
         for i, p in enumerate(plan.populations):
@@ -52,11 +54,11 @@ class Fixed:
 
     def _population(self, i: int, p: PopulationPlan, plan: Plan) -> None:
         own: dict[str, Any] = {
-            "size": p.size,
+            "size": self.whole.population(p.name).size,
             "key": p.key,
             "base": p.first,
             "steps": np.int32(p.refractory_steps),
-            "longest": longest_delay(plan, p.name),
+            "longest": longest_delay(self.whole, p.name),
         }
         if isinstance(p.source, Poisson):
             rates, frame = p.source.rates, FOREVER
@@ -68,7 +70,9 @@ class Fixed:
         if isinstance(p.source, Spikes):
             trains = p.source.trains
             steps = np.round(trains.times / plan.dt).astype(np.int64) - 1
-            pairs = np.unique(np.stack([steps, trains.unit_index.astype(np.int64)]), axis=1)
+            units = trains.unit_index.astype(np.int64) - p.first
+            here = (units >= 0) & (units < p.size)
+            pairs = np.unique(np.stack([steps[here], units[here]]), axis=1)
             own["planned_steps"] = np.ascontiguousarray(pairs[0])
             own["planned_units"] = pairs[1].astype(np.uint32)
         self.values |= {f"p{i}__{n}": v for n, v in own.items()}
@@ -82,15 +86,16 @@ class Fixed:
             targets, delay = targets[order], delay[order]
             self.values[f"q{j}__delay"] = delay
         n_post = plan.population(q.post).size
+        small = self.whole.population(q.post).size <= 2**16
         own = {
             "indptr": q.indptr.astype(np.uint64),
-            "targets": targets.astype(np.uint16 if n_post <= 2**16 else np.uint32),
+            "targets": targets.astype(np.uint16 if small else np.uint32, copy=False),
             "longest": q.longest_delay,
         }
         if q.on_post:
-            incoming = transpose(q.indptr, targets, n_post)
+            incoming = transpose(q.indptr, targets.astype(np.int32, copy=False), n_post)
             own["incoming"] = incoming.indptr.astype(np.uint64)
-            n_pre, n = len(q.indptr) - 1, len(targets)
+            n_pre, n = len(q.indptr) - 1, len(self._projection_of_all(q.name).targets)
             own["sources"] = incoming.sources.astype(np.uint16 if n_pre <= 2**16 else np.uint32)
             own["synapses"] = incoming.synapses.astype(np.uint32 if n < 2**32 else np.uint64)
         self.values |= {f"q{j}__{n}": v for n, v in own.items()}
@@ -99,6 +104,9 @@ class Fixed:
         self.values |= {f"q{j}_{n}": v[()] for n, v in q.constants.items()}
         for name, values in q.fixed.items():
             self.values[f"q{j}_{name}"] = self.sorted(q, name, values)
+
+    def _projection_of_all(self, name: str) -> ProjectionPlan:
+        return next(q for q in self.whole.projections if q.name == name)
 
     def sorted(self, q: ProjectionPlan, name: str, values: Array) -> Array:
         """Values of synapses in the order of the kernel."""
@@ -143,21 +151,22 @@ class Run:
         given, dtype = self.state.values, self.plan.dtype
         if p.step is not None:
             for n in p.step.states:
-                self.values[f"p{i}_{n}"] = _aligned(given[f"{p.name}.{n}"], dtype)
+                self.values[f"p{i}_{n}"] = aligned(given[f"{p.name}.{n}"], dtype)
             for n in p.step.noises:
-                self.values[f"p{i}_{n}__noise"] = _aligned(np.zeros(p.size), dtype)
+                self.values[f"p{i}_{n}__noise"] = aligned(np.zeros(p.size), dtype)
             if rests_of(self.plan, i):
-                self.values[f"p{i}__left"] = _aligned(given[f"{p.name}.refractory"], np.int32)
+                self.values[f"p{i}__left"] = aligned(given[f"{p.name}.refractory"], np.int32)
         if not p.spikes:
             return
         if self.plan.holds_spikes(p.name):
             self.values[f"p{i}__given"] = np.empty(p.size, np.int8)
-        words = _aligned(np.zeros(8 * -(-p.size // 64)), np.uint64)  # whole groups of 64 units
+        words = aligned(np.zeros(8 * -(-p.size // 64)), np.uint64)  # whole groups of 64 units
         recent, units = given[f"{p.name}.recent"].nonzero()
         longest = len(given[f"{p.name}.recent"])
         first = np.zeros(longest + self.n_steps + 1, np.int64)
         first[: longest + 1] = np.searchsorted(recent, np.arange(longest + 1))
-        room = len(units) + p.size * (4 + self.n_steps // 1000)
+        size = self.fixed.whole.population(p.name).size
+        room = len(units) + size * (4 + self.n_steps // 1000)
         spikes = np.empty(room, np.uint32)
         spikes[: len(units)] = units
         self.values |= {
@@ -170,11 +179,12 @@ class Run:
     def _projection(self, j: int, q: ProjectionPlan) -> None:
         for n in q.variables:
             given = self.state.values[f"{q.name}.{n}"]
-            self.values[f"q{j}_{n}"] = _aligned(self.fixed.sorted(q, n, given), self.plan.dtype)
+            self.values[f"q{j}_{n}"] = aligned(self.fixed.sorted(q, n, given), self.plan.dtype)
         for n, factor in self.lazy[j].items():
             self.values[f"q{j}__last"] = np.zeros(len(q.targets), np.uint32)
             self.values[f"q{j}_{n}__powers"] = powers(factor, self.n_steps).astype(self.plan.dtype)
-        size = {side: self.plan.population(getattr(q, side)).size for side in ("pre", "post")}
+        whole = self.fixed.whole
+        size = {"pre": whole.population(q.pre).size, "post": self.plan.population(q.post).size}
         for n in q.sums:
             self.values[f"q{j}__sum_{n}"] = np.empty(size["post"], self.plan.dtype)
         for s in (*q.on_pre, *q.on_post):
@@ -187,7 +197,7 @@ class Run:
             units, first = self.values[f"p{i}__units"], self.values[f"p{i}__first"]
             due, place = np.empty(len(units), np.int32), np.empty(len(units), np.uint64)
             indptr, delay = self.fixed.values[f"q{j}__indptr"], self.fixed.values[f"q{j}__delay"]
-            longest = longest_delay(self.plan, q.pre)
+            longest = longest_delay(whole, q.pre)
             for row in range(longest):
                 at = row - longest
                 enter(first[row], first[row + 1], units, due, place, at, 0, indptr, delay)
@@ -223,13 +233,13 @@ class Run:
     def spikes(self, i: int) -> tuple[Array, Array]:
         """Steps and units of a population."""
         p = self.plan.populations[i]
-        first = self.values[f"p{i}__first"][longest_delay(self.plan, p.name) :]
+        first = self.values[f"p{i}__first"][longest_delay(self.fixed.whole, p.name) :]
         steps = np.repeat(np.arange(self.begin, self.begin + self.n_steps), np.diff(first))
         return steps, self.values[f"p{i}__units"][first[0] : first[-1]].astype(np.int32)
 
     def state_at_end(self) -> State:
         """Where the next run goes on."""
-        found: dict[str, Array] = {n: np.array(v) for n, v in self.state.values.items()}
+        found: dict[str, Array] = {}
         for i, p in enumerate(self.plan.populations):
             for n in p.step.states if p.step is not None else ():
                 found[f"{p.name}.{n}"] = self.values[f"p{i}_{n}"]
@@ -246,11 +256,13 @@ class Run:
                 self.values[f"q{j}_{n}"] *= self.values[f"q{j}_{n}__powers"][waited]
             for n in q.variables:
                 found[f"{q.name}.{n}"] = self.fixed.as_planned(q, n, self.values[f"q{j}_{n}"])
-        return State(self.begin + self.n_steps, found)
+        values = {n: found[n] if n in found else np.array(v) for n, v in self.state.values.items()}
+        return State(self.begin + self.n_steps, values)
 
     def _recent(self, i: int, p: PopulationPlan) -> Array:
-        longest = longest_delay(self.plan, p.name)
-        recent = np.zeros((longest, p.size), bool)
+        whole = self.fixed.whole
+        longest = longest_delay(whole, p.name)
+        recent = np.zeros((longest, whole.population(p.name).size), bool)
         first, units = self.values[f"p{i}__first"], self.values[f"p{i}__units"]
         for row in range(longest):
             recent[row, units[first[self.n_steps + row] : first[self.n_steps + row + 1]]] = True
@@ -261,7 +273,7 @@ class Run:
         return tuple(self.values[f"w{n}__out"] for n in range(n_probes))
 
 
-def _aligned(values: Array, dtype: Any) -> Array:
+def aligned(values: Array, dtype: Any) -> Array:
     """A copy that begins with a cache line: vectors that lie across two take twice as long."""
     n_bytes = len(values) * np.dtype(dtype).itemsize
     space = np.empty(n_bytes + 64, np.uint8)

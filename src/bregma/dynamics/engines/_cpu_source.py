@@ -1,20 +1,13 @@
-"""Source code of the kernel of a network: one function that holds the whole loop over time.
-
-It depends on the structure of the plan alone, not on its numbers, so that networks that differ in
-sizes and parameters share what was compiled. The kernel stops before a step whose spikes might
-not fit, and is called again with more room.
-"""
+"""Source code of a step of a network, part by part in order."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bregma.dynamics.connect._connect import FixedProbability
 from bregma.dynamics.engines import _cpu_population as population
 from bregma.dynamics.engines import _cpu_synapse as synapse
-from bregma.dynamics.engines._compile import load
 from bregma.dynamics.engines._cpu_drawn import names_of_drawn
 from bregma.dynamics.engines._cpu_lazy import lazy_variables
 from bregma.dynamics.engines._cpu_part import Part, Parts, loop
@@ -23,62 +16,11 @@ from bregma.dynamics.network._network import Poisson
 from bregma.dynamics.network._plan import Plan
 from bregma.dynamics.network._state import Probe
 
-_HEAD = """\
-from bregma.dynamics.engines import _cpu_drawn as drawn
-from bregma.dynamics.engines import _cpu_kernels as kernels
-from bregma.dynamics.engines._cpu_prefetch import prefetch as prefetch__
-part = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-range__, min__ = range, min
-"""
 
-
-@dataclass(frozen=True)
-class Kernel:
-    """A compiled loop over time, and the names of its arguments."""
-
-    run: Any
-    arguments: tuple[str, ...]
-
-
-def kernel_of(plan: Plan, probes: Sequence[Probe]) -> Kernel:
-    """The kernel of a network.
-
-    Parameters
-    ----------
-    plan : Plan
-        What to run.
-    probes : sequence of Probe
-        What to write down.
-
-    Returns
-    -------
-    Kernel
-        Compiled at its first call, or read from the cache.
-    """
-    source = _Source(plan, probes)
-    body = [
-        "now = np.int32(k - k0)",
-        "done = np.uint32(now + 1)",
-        *source.room(),
-        *source.sums(),
-        *source.variables(),
-        *source.populations(),
-        *source.poisson(),
-        *source.events(),
-        *source.holds("k + 1"),
-        *source.probes(probes),
-        "k += 1",
-    ]
-    numbers = [f"p{i}__n = p{i}__first[p{i}__longest + k - k0]" for i in source.spiking]
-    lines = [*numbers, *source.holds("k"), *loop("while k < end:", body), "return k"]
-    names = source.names(lines)
-    head = f"@kernel\ndef run({', '.join(names)}):"
-    text = f"{_HEAD}\n{source.parts.source}\n\n\n" + "\n".join(loop(head, lines)) + "\n"
-    return Kernel(load(text, str(plan.dtype), "network").run, tuple(names))
-
-
-class _Source:
+class Source:
     """Lines of the kernel, and the parts that they call."""
+
+    head = ""
 
     def __init__(self, plan: Plan, probes: Sequence[Probe]) -> None:
         n = len(plan.projections)
@@ -93,6 +35,44 @@ class _Source:
 
     def use(self, *names: str) -> None:
         self.arguments |= {*names}
+
+    # What several threads do otherwise, see `Together`
+
+    def start(self) -> list[str]:
+        """Lines before all others."""
+        return []
+
+    def when_read(self) -> list[str]:
+        """Lines when everything has been read that populations are about to change."""
+        return []
+
+    def when_done(self) -> list[str]:
+        """Lines when all variables are those at the end of a step."""
+        return []
+
+    def heard(self, i: int) -> list[str]:
+        """Lines when a population has been advanced, and its spikes are in its list."""
+        return [f"p{i}__first[p{i}__longest + now + 1] = p{i}__n"]
+
+    def all_heard(self) -> list[str]:
+        """Lines when all populations have been advanced."""
+        return []
+
+    def own(self, part: Part) -> Part:
+        """A part that writes down spikes, or looks at those of this step."""
+        return part
+
+    def own_spikes(self, i: int) -> tuple[str, str, str]:
+        """Where spikes of a population are written down; first and last one of this step."""
+        return f"p{i}__units", f"p{i}__first[p{i}__longest + now]", f"p{i}__n"
+
+    def array(self, j: int, name: str) -> str:
+        """The array that a projection names."""
+        return synapse.argument_of(self.plan, j, name)
+
+    def events_of_group(self, j: int, group: list[Any], copies: list[str], call: str) -> list[str]:
+        """Lines for statements that share a loop, after those that copy what they read."""
+        return [*copies, call]
 
     def names(self, lines: Sequence[str]) -> list[str]:
         """Arguments of the kernel: everything that it does not assign itself."""
@@ -142,23 +122,24 @@ class _Source:
                     lines.append(f"kernels.normals({out}, {key}, k, {stream})")
                 lines.append(self.call(population.advance_part(self.plan, i)))
                 if p.spikes:
-                    lines.append(self.call(population.fire_part(self.plan, i)))
+                    lines.append(self.call(self.own(population.fire_part(self.plan, i))))
             if p.spikes:
-                lines.append(f"p{i}__first[p{i}__longest + now + 1] = p{i}__n")
-        return lines
+                lines += self.heard(i)
+        return lines + self.all_heard()
 
     def source(self, i: int, at_random: bool, key: str) -> list[str]:
         """Units that spike at random, or because it is written so."""
+        units, _, n = self.own_spikes(i)
         if not at_random:
             self.use(f"p{i}__planned_steps", f"p{i}__planned_units")
-            arguments = f"p{i}__planned_steps, p{i}__planned_units, k, p{i}__units, p{i}__n"
-            return [f"p{i}__n = kernels.planned({arguments})"]
+            arguments = f"p{i}__planned_steps, p{i}__planned_units, k, {units}, {n}"
+            return [f"{n} = kernels.planned({arguments})"]
         self.use(f"p{i}__mask", f"p{i}__words", f"p{i}__chance", f"p{i}__frame")
         self.use(f"p{i}__key", f"p{i}__base")
         row = f"min(k // p{i}__frame, p{i}__chance.shape[0] - 1)"
         return [
             f"kernels.fires(p{i}__mask, p{i}__chance[{row}], {key}, k)",
-            f"p{i}__n = kernels.collect(p{i}__words, p{i}__mask, p{i}__units, p{i}__n)",
+            f"{n} = kernels.collect(p{i}__words, p{i}__mask, {units}, {n})",
         ]
 
     def rows(self, step: str) -> list[str]:
@@ -186,9 +167,10 @@ class _Source:
 
     def imposed(self, i: int) -> str:
         """Spikes of a source, as they are given."""
-        arrays = f"p{i}__words, p{i}__mask, p{i}__given, p{i}__units"
+        units, first, n = self.own_spikes(i)
+        arrays = f"p{i}__words, p{i}__mask, p{i}__given"
         self.use(*arrays.split(", "))
-        return f"p{i}__n = kernels.impose({arrays}, p{i}__first[p{i}__longest + now], p{i}__n)"
+        return f"{n} = kernels.impose({arrays}, {units}, {first}, {n})"
 
     def holds(self, n_done: str) -> list[str]:
         """Variables that are held after some steps."""
@@ -236,7 +218,8 @@ class _Source:
         population_name = q.pre if side == "pre" else q.post
         i = [p.name for p in self.plan.populations].index(population_name)
         spikes = f"p{i}__first[p{i}__longest + now{{}}]"
-        lines = [f"begin = {spikes.format('')}", f"stop = {spikes.format(' + 1')}"]
+        _, first, n = self.own_spikes(i)
+        lines = [f"begin = {first}", f"stop = {n}"]
         if side == "pre":
             self.use(f"q{j}__longest")
             lines = [f"begin = {spikes.format(f' - q{j}__longest')}"]
@@ -250,13 +233,15 @@ class _Source:
         if q.drawn is not None:
             return lines + self.drawn(j, i)
         for number, group in enumerate(groups):
-            for n in synapse.snapshots(self.plan, j, group):
-                self.use(f"q{j}__before_{n}")
-                copy = f"q{j}__before_{n}[:] = {synapse.argument_of(self.plan, j, n)}"
-                lines += loop("if begin < stop:", [copy])
+            copies = []
+            for name in synapse.snapshots(self.plan, j, group):
+                self.use(f"q{j}__before_{name}", self.array(j, name))
+                copy = f"q{j}__before_{name}[:] = {self.array(j, name)}"
+                copies += loop("if begin < stop:", [copy])
             last = number == len(groups) - 1
             part = synapse.events_part(self.plan, j, group, side, last, self.lazy[j])
-            lines.append(self.call(part))
+            call = self.call(self.own(part) if side == "post" else part)
+            lines += self.events_of_group(j, group, copies, call)
         return lines
 
     def drawn(self, j: int, i: int) -> list[str]:

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
+from threading import local
 
 import torch
 
 WIDTH = 8192
+_share = local()
+
+
+def n_threads_here() -> int:
+    """How many threads one run may use: torch's number, or the share of it in `at_most`."""
+    return max(1, min(torch.get_num_threads(), getattr(_share, "most", torch.get_num_threads())))
+
+
+@contextmanager
+def at_most(n_threads: int) -> Iterator[None]:
+    """What this thread runs uses no more threads than that: others run beside it."""
+    before = getattr(_share, "most", None)
+    _share.most = n_threads
+    try:
+        yield
+    finally:
+        if before is None:
+            del _share.most
+        else:
+            _share.most = before
 
 
 @lru_cache(maxsize=1)

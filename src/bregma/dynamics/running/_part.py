@@ -21,13 +21,8 @@ from bregma.dynamics.language._neuron import Neuron
 from bregma.dynamics.network._hold import HoldPlan
 from bregma.dynamics.network._network import Network, Population, Projection, Spikes
 from bregma.dynamics.network._plan import plan
-from bregma.dynamics.network._plan_parts import (
-    DrivePlan,
-    Plan,
-    PopulationPlan,
-    ProjectionPlan,
-    sized,
-)
+from bregma.dynamics.network._plan_parts import Plan, PopulationPlan, ProjectionPlan, sized
+from bregma.dynamics.network._plan_slice import driven, held, of_post, sliced
 from bregma.errors import InvalidArgument
 from bregma.recording import SpikeTrains
 from bregma.run import derive
@@ -109,7 +104,7 @@ def part_of(
         if p.step is None:
             populations.append(p)
         elif begin < end:
-            populations.append(_sliced(p, begin, end))
+            populations.append(sliced(p, begin, end))
         if p.name in ghosts:
             populations.append(_ghost(p, ghosts[p.name]))
     here = {p.name for p in populations}
@@ -118,14 +113,14 @@ def part_of(
         _check_local(q)
         if own[q.post][0] < own[q.post][1]:
             projections.append(_onto_part(q, own[q.post][0], own[q.post][1], ghosts))
-    held = [_held(h, *own[h.population]) for h in whole.holds if h.population in here]
+    holds = [_held(h, *own[h.population]) for h in whole.holds if h.population in here]
     local = replace(
         whole,
         populations=tuple(populations),
         projections=tuple(projections),
-        drives=tuple(_driven(d, *own[d.population]) for d in whole.drives if d.population in here),
+        drives=tuple(driven(d, *own[d.population]) for d in whole.drives if d.population in here),
         poisson=tuple(d for d in whole.poisson if d.population in here),
-        holds=tuple(h for h in held if len(h.units)),
+        holds=tuple(h for h in holds if len(h.units)),
     )
     return Part(local, whole, own, ghosts)
 
@@ -174,20 +169,6 @@ def _reduced(p: Projection, network: Network, part: Range, seed: int) -> Project
     return replace(p, rule=onto(p.rule, *part), synapse=synapse, delay=delay)
 
 
-def _sliced(p: PopulationPlan, begin: int, end: int) -> PopulationPlan:
-    def cut(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {n: v[begin:end] if v.ndim else v for n, v in values.items()}
-
-    return replace(
-        p,
-        size=end - begin,
-        constants=cut(p.constants),
-        parameters=cut(p.parameters),
-        initial=cut(p.initial),
-        first=begin,
-    )
-
-
 def _ghost(p: PopulationPlan, name: str) -> PopulationPlan:
     nothing = np.empty(0)
     ids = np.arange(p.size).astype(str)
@@ -198,28 +179,20 @@ def _ghost(p: PopulationPlan, name: str) -> PopulationPlan:
 def _onto_part(
     q: ProjectionPlan, begin: int, end: int, ghosts: Mapping[str, str]
 ) -> ProjectionPlan:
-    def cut(arrays: Mapping[str, Any]) -> dict[str, Any]:
-        return {n: v[begin:end] if n.startswith("post_") else v for n, v in arrays.items()}
-
+    variables, fixed = of_post(q, begin, end)
     return replace(
         q,
         pre=ghosts.get(q.pre, q.pre),
         targets=q.targets - np.int32(begin),
-        variables=cut(q.variables),
-        fixed=cut(q.fixed),
+        variables=variables,
+        fixed=fixed,
     )
-
-
-def _driven(d: DrivePlan, begin: int, end: int) -> DrivePlan:
-    return replace(d, values=d.values[..., begin:end]) if d.values.ndim else d
 
 
 def _held(h: HoldPlan, begin: int, end: int) -> HoldPlan:
     if h.variable == "spikes" and end == begin:
         return h  # units that fire by themselves: all of them run everywhere
-    here = (h.units >= begin) & (h.units < end)
-    values = np.ascontiguousarray(h.values[:, here])
-    return replace(h, units=h.units[here] - begin, values=values)
+    return held(h, begin, end)
 
 
 def _check_local(q: ProjectionPlan) -> None:

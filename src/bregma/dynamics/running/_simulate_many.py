@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
+import torch
+
+from bregma.dynamics.engines._threads import at_most
 from bregma.dynamics.network._network import Network
 from bregma.dynamics.running._simulate import Simulation, simulate
 from bregma.errors import InvalidArgument
@@ -24,8 +27,9 @@ def simulate_many(
 ) -> list[Simulation]:
     """Run a network from several seeds, or several networks, at the same time.
 
-    The runs share this process: compiled code does not hold the interpreter, so that each thread
-    has a core for itself. What comes out does not depend on how many threads there are.
+    The runs share this process: compiled code does not hold the interpreter, so that each run
+    has a core for itself, and torch's threads are divided among runs where there are more of them
+    than runs at a time. What comes out does not depend on how many threads there are.
 
     Parameters
     ----------
@@ -59,12 +63,13 @@ def simulate_many(
     n_jobs = (os.cpu_count() or 1) if n_jobs is None else n_jobs
     if n_jobs < 1:
         raise InvalidArgument(f"n_jobs must be 1 or more, not {n_jobs}")
+    share = max(1, torch.get_num_threads() // max(1, min(n_jobs, len(seeds))))
     with (
         ThreadPoolExecutor(n_jobs) as pool,
         show_progress[Any](what="simulating", total=len(seeds), show=progress) as bar,
     ):
         runs = [
-            pool.submit(simulate, n, duration, seed=seed, **options)
+            pool.submit(_one, share, n, duration, seed=seed, **options)
             for n, seed in zip(networks, seeds, strict=True)
         ]
         try:
@@ -75,3 +80,9 @@ def simulate_many(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         return [run.result() for run in runs]
+
+
+def _one(n_threads: int, network: Network, duration: float | str, **options: Any) -> Simulation:
+    """One run on its share of the threads."""
+    with at_most(n_threads):
+        return simulate(network, duration, **options)
