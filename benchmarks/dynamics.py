@@ -5,7 +5,8 @@
 Every measurement is a process of its own; those to be compared run one after the other. Ratios are
 those of the best rounds, as other work on a machine only adds time; the column "busy" says
 how many cores other work took meanwhile. Rates and CVs of intervals say whether all simulated the
-same. The exit status is 1 where a goal is missed.
+same; `dynamics_statistics.py` compares pairs of trains too, within sampling error. The exit status
+is 1 where a goal is missed.
 """
 
 from __future__ import annotations

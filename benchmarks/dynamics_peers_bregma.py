@@ -68,6 +68,14 @@ def build(network: s.Network) -> Network:
     return Network({"N": Population(neuron, network.n)}, projections)
 
 
+def spikes(network: s.Network) -> tuple[np.ndarray, np.ndarray]:
+    """Units and times (ms) of the spikes of a run in float32."""
+    made = plan(build(network), dt=s.DT * SECONDS, seed=0, dtype="float32")
+    n_steps = round(network.seconds / (s.DT * SECONDS))
+    steps, units = _cpu.run(made, initial_state(made), n_steps).spikes["N"]
+    return units, steps * s.DT
+
+
 def main() -> None:
     request = s.Request.from_command_line(s.Network)
     task = request.task

@@ -3,6 +3,7 @@
 Needs NumPy alone, because a simulator may live in an environment of its own. The balanced networks
 are those of Vogels and Abbott (2005) as Brette et al. (2007) state them, without external drive;
 graph and initial voltages are drawn once from the seed, so that all simulators have the same.
+The leak pulls every unit above its threshold, so that activity goes on by itself for any time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from dynamics_pairs import pair_statistics
 
 DT = 0.1  # ms, as all times here; voltages in mV, conductances in units of the leak
 TAU_M, TAU_E, TAU_I, REFRACTORY = 20.0, 5.0, 10.0, 5.0
@@ -38,13 +41,19 @@ A_POST = -1.05 * A_PRE
 
 @dataclass(frozen=True)
 class Network:
-    """One balanced network: ``kind`` is ``"cuba"`` or ``"coba"``; ``delay`` in ms."""
+    """One balanced network: ``kind`` is ``"cuba"`` or ``"coba"``; ``delay`` in ms.
+
+    ``kept`` is the share of the synapses that are there, drawn at random: a sparser network that is
+    otherwise the same.
+    """
 
     kind: str
     n: int = 4000
     delay: float = 0.0
     plastic: bool = False
     seconds: float = 1.0
+    seed: int = 0
+    kept: float = 1.0
 
     @property
     def name(self) -> str:
@@ -57,15 +66,17 @@ class Network:
 
     def graph(self) -> tuple[np.ndarray, np.ndarray]:
         """Pre and post of all synapses, by pre: each pair with equal probability, by its gaps."""
-        rng, pairs = np.random.default_rng(0), self.n * self.n
+        rng, pairs = np.random.default_rng(2 * self.seed), self.n * self.n
         p = IN_DEGREE / self.n
         gaps = rng.geometric(p, size=int(pairs * p * 1.1) + 1000)
         flat = np.cumsum(gaps) - 1
+        if self.kept < 1:
+            flat = flat[rng.random(len(flat)) < self.kept]
         pre, post = np.divmod(flat[flat < pairs], self.n)
         return pre.astype(np.int32), post.astype(np.int32)
 
     def initial_voltage(self) -> np.ndarray:
-        return np.random.default_rng(1).uniform(RESET, THRESHOLD, self.n)
+        return np.random.default_rng(2 * self.seed + 1).uniform(RESET, THRESHOLD, self.n)
 
 
 @dataclass(frozen=True)
@@ -154,7 +165,7 @@ def busy_seconds() -> float:
 
 
 def spike_statistics(network: Network, units: Any, times: Any) -> dict[str, Any]:
-    """Mean rate, and the variability of intervals: mean CV of units with 3 intervals or more."""
+    """Mean rate, mean CV of the intervals of units with 3 or more, and statistics of pairs."""
     order = np.lexsort((times, units))
     unit, sorted_times = np.asarray(units)[order], np.asarray(times, float)[order]
     same = np.diff(unit) == 0
@@ -170,6 +181,7 @@ def spike_statistics(network: Network, units: Any, times: Any) -> dict[str, Any]
         "spikes": len(unit),
         "rate_hz": round(len(unit) / network.n / network.seconds, 3),
         "isi_cv": round(float(cv.mean()), 3),
+        **pair_statistics(network.n_exc, network.seconds, units, times),
     }
 
 
