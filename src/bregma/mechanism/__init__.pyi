@@ -3,3 +3,15 @@ from ._clamped import Moment as Moment
 from ._clamped import TrainingClamp as TrainingClamp
 from ._clamped import clamped as clamped
 from ._interacting_parts import InteractingParts as InteractingParts
+from .circuits._circuit import Circuit as Circuit
+from .circuits._circuit import Overlap as Overlap
+from .circuits._circuit import circuit as circuit
+from .circuits._circuit import overlap as overlap
+from .circuits._contrast import Contrast as Contrast
+from .circuits._contrast import logit_difference as logit_difference
+from .circuits._effects import Effects as Effects
+from .circuits._graph import Graph as Graph
+from .circuits._patch import ablate as ablate
+from .circuits._patch import patch as patch
+from .circuits._path_patch import path_patch as path_patch
+from .circuits._transformer_graph import TransformerGraph as TransformerGraph

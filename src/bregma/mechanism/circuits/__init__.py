@@ -1,0 +1,1 @@
+"""Which parts of a network act on which: patching, paths, attribution, circuits."""
