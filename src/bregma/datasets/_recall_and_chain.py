@@ -47,7 +47,8 @@ def recall_and_chain(
     Each prompt has the links of two chains in random order, then a question about the first
     entity of one of them: ``e3 e9 , e1 e5 , e9 e2 , e5 e7 , follow e3 :`` asks for e2, and ``...
     recall e3 :`` for the attribute of e3, which is the same in all prompts and never said. Corrupt
-    prompts ask for the other chain.
+    prompts ask for the other chain. Prompts to train on ask about any entity that a link leads on
+    from, those of the pairs about the first one of a chain.
 
     Parameters
     ----------
@@ -107,14 +108,20 @@ def recall_and_chain(
         comma = torch.full((n, 2 * hops, 1), lexicon(","))
         context = torch.cat([links, comma], 2).flatten(1)
 
+        # Training also asks from the middle of chains: few links are learned before many.
+        place = torch.randint(1 if name == "test" else hops, (n, 1), generator=rng)
+
+        def asked(chain: int) -> Tensor:
+            return chains[:, chain].gather(1, place)[:, 0]
+
         def prompt(chain: int) -> Tensor:
-            question = lexicon.fill(f"{kind} it :", it=lexicon["entities"][chains[:, chain, 0]])
+            question = lexicon.fill(f"{kind} it :", it=lexicon["entities"][asked(chain)])
             start = torch.full((n, 1), lexicon("<start>"))
             return torch.cat([start, context, question], 1)
 
         def answer(chain: int) -> Tensor:
             if kind == "recall":
-                return facts[chains[:, chain, 0]]
+                return facts[asked(chain)]
             return lexicon["entities"][chains[:, chain, -1]]
 
         return PromptPairs(
