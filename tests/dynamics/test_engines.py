@@ -299,16 +299,19 @@ def test_more_targets_than_two_bytes_count(engine):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("engine", FAST)
-def test_room_for_spikes_grows(engine):
+def always_firing(size=21):
     """Units that fire at every step, which is more than anybody prepares for."""
     always = Neuron("dv/dt = 0/ms", spike="v > -1", reset="v = v", params={})
-    n = Network(
-        {"E": Population(always, 21), "A": Population(LIF, 3)},
+    return Network(
+        {"E": Population(always, size), "A": Population(LIF, 3)},
         [Projection("E", "A", KICK, AllToAll(), delay="5*ms*rand")],
         [Drive("A", "I", 0.0)],
     )
-    p = plan(n, dt=DT, seed=0, dtype=np.float64)
+
+
+@pytest.mark.parametrize("engine", FAST)
+def test_room_for_spikes_grows(engine):
+    p = plan(always_firing(), dt=DT, seed=0, dtype=np.float64)
     check_same(
         ENGINE[engine].run(p, initial_state(p), 200),
         ENGINE["reference"].run(p, initial_state(p), 200),
@@ -316,12 +319,8 @@ def test_room_for_spikes_grows(engine):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("engine", FAST)
-@settings(max_examples=20)
-@given(data=st.data())
-def test_random_small_networks(engine, data):
-    """One structure, so that it is compiled once; everything else is drawn."""
-    draw = data.draw
+def drawn_plan(draw):
+    """A small network of one structure, so that it is compiled once; everything else is drawn."""
     sizes = [draw(st.integers(1, 40)) for _ in range(2)]
     number = st.floats(0, 0.3)
     cell = LIF.with_params(tau=draw(st.floats(0.002, 0.05)))
@@ -339,6 +338,13 @@ def test_random_small_networks(engine, data):
         projections,
         [Drive(name, "I", draw(st.floats(0, 4))) for name in "AB"],
     )
-    p = plan(n, dt=DT, seed=draw(st.integers(0, 99)), dtype=np.float64)
+    return plan(n, dt=DT, seed=draw(st.integers(0, 99)), dtype=np.float64)
+
+
+@pytest.mark.parametrize("engine", FAST)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_random_small_networks(engine, data):
+    p = drawn_plan(data.draw)
     expected = ENGINE["reference"].run(p, initial_state(p), 150)
     check_same(ENGINE[engine].run(p, initial_state(p), 150), expected, 1e-9, 1e-12)
