@@ -57,6 +57,7 @@ def planted_codes(
     atoms: int = 128,
     active: int = 5,
     noise: float = 0.05,
+    signed: bool = True,
     seed: int,
 ) -> PlantedCodes:
     """Signals of a few atoms each, with amplitudes of 1 to 2 and random signs.
@@ -71,6 +72,8 @@ def planted_codes(
         Atoms in every signal.
     noise : float
         Standard deviation of the noise of a pixel.
+    signed : bool
+        False makes all amplitudes positive, as codes of a ReLU are.
     seed : int
         Draws everything.
 
@@ -100,6 +103,7 @@ def planted_codes(
     order = torch.rand(n, atoms, generator=generator).argsort(1)[:, :active]
     size = 1 + torch.rand(n, active, generator=generator)
     sign = torch.randint(0, 2, (n, active), generator=generator) * 2.0 - 1
-    codes = torch.zeros(n, atoms).scatter_(1, order, size * sign)
+    size = size * sign if signed else size
+    codes = torch.zeros(n, atoms).scatter_(1, order, size)
     errors = noise * torch.randn(n, pixels, generator=generator)
     return PlantedCodes(codes @ dictionary.T + errors, dictionary, codes, noise)

@@ -1,0 +1,1 @@
+"""Sparse dictionaries: activity as sums of a few features each, learned from a stream of it."""
