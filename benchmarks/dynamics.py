@@ -1,12 +1,14 @@
 """bregma's engine for CPUs beside its peers on the same networks, and the floor of this machine.
 
     python benchmarks/dynamics.py [--only TEXT ...] [--rounds N] [--peers-python NAME=PATH ...]
+                                  [--simulators NAME ...]
 
 Every measurement is a process of its own; those to be compared run one after the other. Ratios are
 those of the best rounds, as other work on a machine only adds time; the column "busy" says
-how many cores other work took meanwhile. Rates and CVs of intervals say whether all simulated the
-same; `dynamics_statistics.py` compares pairs of trains too, within sampling error. The exit status
-is 1 where a goal is missed.
+how many cores other work took meanwhile. Where that is not about 0, threads that share a network
+wait for each other, and bregma goes on with one. Rates and CVs of intervals say whether all
+simulated the same; `dynamics_statistics.py` compares pairs of trains too, within sampling error.
+The exit status is 1 where a goal is missed.
 """
 
 from __future__ import annotations
@@ -25,13 +27,16 @@ from dynamics_settings import Network, Request
 # At least so many times as fast as the fastest peer with one thread
 GOALS = {"CUBA 4,000": 4.0, "COBA 4,000": 10.0, "CUBA 4,000, STDP": 4.0}
 WIDTH = 110  # characters
-OURS = ("bregma", "float32", 1), ("bregma", "float64", 1)
+OURS = ("bregma", "float32", 1), ("bregma", "float32", 2), ("bregma", "float64", 1)
 
 
-def measure(network: Network, rounds: int, python: dict[str, str]) -> list[dict[str, Any]]:
+def measure(
+    network: Network, rounds: int, python: dict[str, str], peers: list[str]
+) -> list[dict[str, Any]]:
     """Lines of all simulators for one network; ours in turn before and after the peers."""
     lines = []
-    for peer, mode, threads in (*OURS, *SIMULATORS, OURS[0]):
+    others = [x for x in SIMULATORS if x[0] in peers or not peers]
+    for peer, mode, threads in (*OURS, *others, OURS[0]):
         n = rounds if peer != "bregma" else 10 * rounds
         each = Measurement(peer, Request(network, mode, threads, n))
         lines.append(each.run(python.get(peer, sys.executable)))
@@ -68,13 +73,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers-python", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--only", action="append", default=[], help="text in the name; repeatable")
+    parser.add_argument("--simulators", nargs="+", default=[], metavar="NAME", help="all, if none")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of a peer, a tenth of ours")
     arguments = parser.parse_args()
     python, console, missed = pythons(arguments.peers_python), Console(width=WIDTH), 0
     for network in NETWORKS:
         if not all(text.lower() in network.name.lower() for text in arguments.only):
             continue
-        lines = measure(network, arguments.rounds, python)
+        lines = measure(network, arguments.rounds, python, arguments.simulators)
         if "skipped" in lines[0]:
             console.print(f"{network.name}: bregma did not run: {lines[0]['skipped']}")
             missed += 1
@@ -84,6 +90,10 @@ def main() -> int:
         for x in lines:
             if "skipped" in x:
                 console.print(f"{x['peer']}, {x['mode']}: {x['skipped']}", overflow="ellipsis")
+        shared = [x for x in lines if x["peer"] == "bregma" and x["threads"] == 2]
+        if shared and "skipped" not in shared[0]:
+            ratio_2 = lines[0]["best_s"] / shared[0]["best_s"]
+            console.print(f"bregma, 2 threads: {ratio_2:.2f} times as fast as 1")
         if not network.plastic and not network.delay:
             limit = floor(network, lines[0]["spikes"]).seconds
             console.print(

@@ -74,7 +74,7 @@ def teams(monkeypatch):
 
 NETWORKS = {
     "cuba": engines.NETWORKS["cuba"],
-    "coba": (lambda: balanced("coba", "1.5 ms", size=3000), engines.NETWORKS["coba"][1]),
+    "coba": (lambda: balanced("coba", "1.5 ms", size=1600), engines.NETWORKS["coba"][1]),
     "stdp": engines.NETWORKS["stdp"],
     "stdp, delays that differ": engines.NETWORKS["stdp, delays that differ"],
     "driven": engines.NETWORKS["driven"],
@@ -126,7 +126,7 @@ def test_ranges_begin_where_what_is_computed_does_not_depend_on_it(monkeypatch):
     assert (Team(p, 3).division.ranges["E"].edges[:-1] % 64 == 0).all()
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_random_small_networks(data):
     p = drawn_plan(data.draw)

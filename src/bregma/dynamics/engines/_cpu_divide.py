@@ -8,6 +8,7 @@ the compiled code looks at together, and at cache lines.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bregma.dynamics.engines._cpu_near import BLOCK, small_arguments
-from bregma.dynamics.engines._cpu_rows import rows_of_parts
+from bregma.dynamics.engines._cpu_rows import Rows, rows_of_parts
 from bregma.dynamics.network._network import Spikes
 from bregma.dynamics.network._plan import Plan, PopulationPlan, ProjectionPlan
 from bregma.dynamics.network._plan_slice import driven, held, of_post, sliced
@@ -69,11 +70,11 @@ class Division:
         )
 
     def _projections(self, q: ProjectionPlan) -> list[ProjectionPlan]:
-        """What each thread has of a projection."""
+        """What each thread has of a projection; of first values only how many there are."""
         ranges = self.ranges[q.post]
         arrays = {**q.variables, **q.fixed}
         listed = isinstance(q.delay, np.ndarray) or any(n.startswith("syn_") for n in arrays)
-        rows = rows_of_parts(q.indptr, q.targets, ranges.edges, listed)
+        rows = _rows(q, ranges.edges, listed)
         found = []
         for t in range(self.n):
             indptr, targets, order = rows[int(np.flatnonzero(ranges.owners == t)[0])]
@@ -91,7 +92,7 @@ class Division:
                     indptr=indptr,
                     targets=targets,
                     delay=delay,
-                    variables=self._listed(q, variables, t),
+                    variables={n: _as_long(v) for n, v in self._listed(q, variables, t).items()},
                     fixed=self._listed(q, fixed, t),
                     drawn=drawn,
                 )
@@ -203,3 +204,22 @@ def block_of(p: PopulationPlan) -> int:
     if p.step is not None and small_arguments(p.step):
         return BLOCK
     return 1 if isinstance(p.source, Spikes) else LINE
+
+
+def _as_long(values: Array) -> Array:
+    """An array of the same shape that takes no memory."""
+    return np.broadcast_to(np.zeros((), values.dtype), values.shape)
+
+
+_known: dict[int, tuple[Array, list[Rows]]] = {}
+
+
+def _rows(q: ProjectionPlan, edges: Array, listed: bool) -> list[Rows]:
+    """Synapses onto each range, kept for as long as the projection: trials have other plans."""
+    if id(q) not in _known:
+        weakref.finalize(q, _known.pop, id(q), None)
+    before, rows = _known.get(id(q), (None, []))
+    if before is None or not np.array_equal(before, edges):
+        rows = rows_of_parts(q.indptr, q.targets, edges, listed)
+        _known[id(q)] = edges, rows
+    return rows

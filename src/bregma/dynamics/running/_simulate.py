@@ -181,7 +181,8 @@ def simulate(
         How often variables are written down; at every step by default.
     engine : {"auto", "cpu", "triton", "reference"}
         What runs it: compiled code, which "auto" takes, kernels on a GPU, or PyTorch step by step,
-        which is slow and says what is right.
+        which is slow and says what is right. Compiled code shares steps that take long enough
+        among torch's threads.
     dtype : {"float32", "float64"}
         Precision of variables.
     state : State, optional
