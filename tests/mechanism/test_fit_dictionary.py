@@ -43,7 +43,7 @@ def same(a, b):
 
 
 def test_every_code_finds_planted_features():
-    data = planted_codes(16_000, pixels=24, atoms=24, active=2, signed=False, noise=0.01, seed=0)
+    data = planted_codes(10_000, pixels=24, atoms=24, active=2, signed=False, noise=0.01, seed=0)
     codes = {
         "relu": ReLUCode(0.4),
         "top-k": TopKCode(2),
@@ -53,19 +53,19 @@ def test_every_code_finds_planted_features():
         "pursuit": MatchingPursuitCode(2),
     }
     learners = {
-        name: Learner(SparseAutoencoder(24, 48, code, seed=0), rate=4e-3)
+        name: Learner(SparseAutoencoder(24, 48, code, seed=0), rate=1e-2)
         for name, code in codes.items()
     }
     start = match_features(learners["relu"].dictionary.decoder, data.dictionary.T)
     assert start.mean < 0.5  # the best of 48 random directions is no small cosine
     fit = fit_dictionary(
-        learners, data.signals, epochs=4, batch_size=200, dead_after=4000, seed=0
+        learners, data.signals, epochs=4, batch_size=200, dead_after=3000, seed=0
     )  # all in one pass
-    assert fit.n_samples == 64_000
+    assert fit.n_samples == 40_000
     for name, learner in learners.items():
         found = match_features(learner.dictionary.decoder, data.dictionary.T)
         assert found.mean > (0.7 if name in ("jump", "gated") else 0.95), name
-        assert len(fit.losses[name]) == 320
+        assert len(fit.losses[name]) == 200
         scores = score_dictionary(learner.dictionary, data.signals[:2000])
         assert scores.fvu < 0.15, name
         assert scores.l0 < 6, name

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Num
 
 from bregma.errors import InvalidArgument
 from bregma.recording import Recording
@@ -17,7 +17,7 @@ from bregma.system import System
 
 # What one piece of a stream holds: samples of one activity, of a pair, or of several by name.
 Activity = Any
-Samples = dict[str, Float[np.ndarray, "sample number"]]
+Samples = dict[str, Num[np.ndarray, "sample number"]]
 Source = Callable[[torch.Generator], Iterable[Any]]
 
 X, Y = "x", "y"

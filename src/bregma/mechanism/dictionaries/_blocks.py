@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Num
 from torch import Tensor
 
 from bregma.errors import InvalidArgument
@@ -29,7 +29,7 @@ class Block:
         Of how many pieces of the stream it is made.
     """
 
-    activity: dict[str, Float[np.ndarray, "sample number"]]
+    activity: dict[str, Num[np.ndarray, "sample number"]]
     n_pieces: int
 
     def batches(self, size: int, order: torch.Generator) -> list[Tensor]:
