@@ -14,6 +14,7 @@ from bregma.datasets import (
     multiple_choice,
     recall_and_chain,
 )
+from bregma.datasets._held_out import training_task
 from bregma.errors import InvalidArgument, UnknownName
 
 MAKERS = {
@@ -150,11 +151,13 @@ def test_recall_and_chain(hops):
     assert sorted(known.values()) == sorted(f"a{k}" for k in range(16))
 
     def answered(words, exactly=hops):
-        links = [words[k : k + 2] for k in range(0, len(words) - 3, 3)]
+        links = [words[k : k + 2] for k in range(0, len(words) - 2, 2)]
         assert len(links) == 2 * hops
-        if words[-3] == "recall":
-            return known[words[-2]]
-        here, steps = words[-2], 0
+        if words[-2] == "recall":
+            return known[words[-1]]
+        if words[-2] == "next":
+            return dict(links)[words[-1]]
+        here, steps = words[-1], 0
         while here in dict(links):
             here, steps = dict(links)[here], steps + 1
         assert steps == exactly if exactly else 1 <= steps <= hops
@@ -162,12 +165,13 @@ def test_recall_and_chain(hops):
 
     for pairs, kind in ((world.recall, "recall"), (world.chain, "follow")):
         for words, right, wrong in read(pairs):
-            assert words[-3] == kind
+            assert words[-2] == kind
             assert answered(words) == right != wrong
         assert all(answered(words) == wrong for words, _, wrong in read(pairs, "corrupt"))
         assert (pairs.clean != pairs.corrupt).sum(1).tolist() == [1] * 100
     train = world.training
-    assert (train.inputs == world.recall.words.index("recall")).any(1).float().mean() == 0.5
+    for kind in ("recall", "next", "follow"):
+        assert (train.inputs == world.recall.words.index(kind)).any(1).sum() > 320
     for row, target in zip(train.inputs.tolist(), train.targets.tolist(), strict=True):
         words = [world.chain.words[t] for t in row][1:]
         assert answered(words, None) == world.chain.words[target]
@@ -182,7 +186,7 @@ def test_what_is_tested_is_not_trained_on():
             assert not trained & {tuple(row) for row in rows.tolist()}
     assert 0 < len(world.training) < 400
     with pytest.raises(InvalidArgument, match="among the pairs"):
-        recall_and_chain(500, n_train=20, n_entities=4, hops=1, seed=0)
+        training_task([world.recall.task()], [world.recall], seed=0)
 
 
 MANY = ["cats", "dogs", "kings", "cooks", "trees", "ships"]
@@ -261,7 +265,7 @@ def test_grammars_to_train_on():
     [
         (lambda: multiple_choice(3, labels="abc", seed=0), UnknownName, "kind of labels 'abc'"),
         (lambda: recall_and_chain(3, hops=8, seed=0), InvalidArgument, "n_entities 2"),
-        (lambda: recall_and_chain(3, n_train=1, seed=0), InvalidArgument, "n_train"),
+        (lambda: recall_and_chain(3, n_train=2, seed=0), InvalidArgument, "n_train"),
         (lambda: grammars(0, seed=0), InvalidArgument, "n must be"),
     ],
 )
