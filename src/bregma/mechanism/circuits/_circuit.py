@@ -61,6 +61,8 @@ class Circuit:
         These pairs.
     metric : callable
         What is measured.
+    search : callable
+        From the graph of another network and a number of edges to those found in the same way.
     """
 
     graph: Graph = field(repr=False)
@@ -121,7 +123,7 @@ class Circuit:
     def evidence(
         self, *, n: int = 99, n_null_networks: int = 0, level: float = 0.95, seed: int
     ) -> Evidence:
-        """Does the circuit do more than others of its size, and than those of null networks?
+        """Whether it does more than others of its size, and than those of null networks.
 
         Parameters
         ----------
@@ -278,7 +280,7 @@ def circuit(
 
 
 def overlap(one: Circuit, other: Circuit, of: str = "edges") -> Overlap:
-    """Do two circuits share more than chance?
+    """What two circuits share, against chance.
 
     Parameters
     ----------

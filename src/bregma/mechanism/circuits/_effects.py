@@ -106,7 +106,7 @@ class Effects:
         seed: int,
         level: float = 0.95,
     ) -> Evidence:
-        """Is the largest effect more than the largest one in networks that learned nothing?
+        """Whether the largest effect is more than that in networks that learned nothing.
 
         Parameters
         ----------
