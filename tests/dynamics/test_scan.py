@@ -11,8 +11,9 @@ from bregma.dynamics import Neuron
 from bregma.dynamics.language._evaluate import prepare
 from bregma.dynamics.language._step import step_of
 from bregma.dynamics.training._eager_scan import eager_scan
-from bregma.dynamics.training._scan import ScanSettings, scan
+from bregma.dynamics.training._scan import scan
 from bregma.dynamics.training._scan_program import ScanProgram
+from bregma.dynamics.training._scan_run import ScanSettings
 from bregma.errors import InvalidArgument, UnstableSimulation
 
 T, B, N = 30, 3, 5

@@ -61,7 +61,7 @@ def test_perceptrons_cut_off_below_0_and_above_1(gain):
     head = WiredHead([Match("place", "place", BEFORE, 100.0)], scaled)
     perceptron = [Copy("copied", "answer", torch.full((5, 5), 2.0))]
     scores = hand_wired(SPACES, [[head]], [perceptron], seed=0)(TOKENS)
-    wanted = torch.tensor(2 * gain).clamp(0, 2).expand(2, 5, 5)
+    wanted = 2 * (torch.tensor(gain).clamp(0, 1) + 0.01 * max(gain - 1, 0)).expand(2, 5, 5)
     torch.testing.assert_close(scores[:, 1:], wanted, atol=5e-3, rtol=0)
 
 

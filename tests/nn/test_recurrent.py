@@ -62,6 +62,20 @@ def test_spikes_are_equal_and_derivatives_agree(neuron, detached, dtype, toleran
         assert (a - b).norm() <= bound * b.norm()
 
 
+def test_a_loss_that_sees_no_spikes_still_reaches_them():
+    neuron = Neuron("dv/dt = (I - v)/9", spike="v > 1", surrogate="fast_sigmoid(3)")  # no reset
+    layer = SpikingRecurrent(neuron, N, output="v", seed=1)
+    x = (
+        torch.randn(T, B, N, generator=torch.Generator().manual_seed(2)) * 2 + 1.5
+    ).requires_grad_()
+    weight = torch.randn(T, B, N, generator=torch.Generator().manual_seed(3))
+    wanted = [x, layer.weight]
+    found = torch.autograd.grad(layer(x)[0], wanted, weight)
+    expected = torch.autograd.grad(plain(layer, x, layer.initial_state(B))[1], wanted, weight)
+    for a, b in zip(found, expected, strict=True):
+        assert (a - b).norm() <= 1e-5 * b.norm()
+
+
 def test_two_halves_are_the_whole():
     layer = SpikingRecurrent(LIF, N, seed=3)
     x = torch.randn(T, B, N, generator=torch.Generator().manual_seed(0)) * 2 + 1

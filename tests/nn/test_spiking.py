@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from bregma.dynamics import Neuron
+from bregma.dynamics.training._workspace import workspace
 from bregma.errors import InvalidArgument, InvalidEquation, UnknownName, UnstableSimulation
-from bregma.nn import Spiking
+from bregma.nn import Spiking, SpikingRecurrent
 
 LIF = Neuron(
     "dv/dt = (v_0 - v + R*I)/tau : 1 (unless refractory)", spike="v > theta", reset="v = 0",
@@ -120,6 +121,64 @@ def test_checkpoints_give_the_same_with_less_memory():
         found.append([spikes, *torch.autograd.grad(spikes.sum(), [x, layer.tau])])
     for a, b in zip(*found, strict=True):
         assert torch.equal(a, b)
+
+
+QUADRATIC = Neuron("dv/dt = (v**2 + I)/9", spike="v > 3", reset="v = -1")
+FILTERED = Neuron("dv/dt = (g - v)/9\ndg/dt = (I - g)/4", spike="v > 1", reset="v = 0")
+
+
+@pytest.mark.parametrize(
+    ("kind", "neuron", "options", "arrays"),
+    [
+        (Spiking, LIF, {}, 1),  # v after the advance alone
+        (Spiking, FILTERED, {}, 1),
+        (Spiking, LIF, {"learnable": ["tau"]}, 2),  # v and the input
+        (Spiking, LIF, {"output": ["spikes", "v"]}, 2),
+        (Spiking, QUADRATIC, {}, 2),
+        (SpikingRecurrent, LIF, {}, 2),  # its own spikes too, for the weights
+        (SpikingRecurrent, QUADRATIC, {}, 3),
+    ],
+)
+def test_no_more_is_kept_than_derivatives_need(kind, neuron, options, arrays):
+    layer = kind(neuron, 30, dt="1 ms" if neuron is LIF else 0.5, **options)
+    x = current(200, 4, 30, seed=5).requires_grad_()
+    y, _ = layer(x)
+    y = y["spikes"] if isinstance(y, dict) else y
+    saved = [t.nbytes for t in y.grad_fn.saved_tensors if t is not None]
+    assert sum(size >= x.nbytes for size in saved) == arrays
+    small = sum(size for size in saved if size < x.nbytes)  # who was refractory, as bytes
+    assert small < 0.3 * x.nbytes
+
+
+@pytest.mark.parametrize("kind", [Spiking, SpikingRecurrent])
+def test_without_derivatives_spikes_alone_are_made(kind):
+    layer, x = kind(LIF, 500, dt="1 ms"), current(200, 4, 500, seed=5)
+    found = []
+    for grad, arrays in ((False, 1), (True, 2)):
+        before = workspace.in_use
+        with torch.set_grad_enabled(grad):
+            spikes, _ = layer(x.clone().requires_grad_())
+        assert (workspace.in_use - before) / x.nbytes == pytest.approx(arrays, rel=0.02)
+        found.append(spikes.detach().clone())
+        del spikes
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("kind", [Spiking, SpikingRecurrent])
+def test_the_way_back_takes_memory_only_where_it_may_be_taken_again(kind):
+    layer, x = kind(LIF, 30, dt="1 ms"), current(50, 4, 30, seed=5).requires_grad_()
+    weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    found = []
+    for twice in (False, True):
+        spikes, _ = layer(x)
+        saved = [t for t in spikes.grad_fn.saved_tensors if t is not None]
+        (grad,) = torch.autograd.grad(spikes, x, weight, retain_graph=twice)
+        places = [t.untyped_storage().data_ptr() for t in saved]
+        assert (grad.untyped_storage().data_ptr() in places) is not twice
+        if twice:
+            assert torch.equal(torch.autograd.grad(spikes, x, weight)[0], grad)
+        found.append(grad)
+    assert torch.equal(*found)
 
 
 def test_a_layer_is_saved_copied_and_cast_like_any_other(tmp_path):

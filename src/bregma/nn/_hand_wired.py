@@ -14,6 +14,7 @@ from bregma.nn._causal_transformer import CausalTransformer
 from bregma.run import spawn_torch
 
 SHARP = 1000.0  # times the hidden units of a perceptron, so that its GELU is a ReLU
+LEFT = 0.01  # slope of a perceptron above 1: with none, derivatives would see nothing there
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def hand_wired(
         Those of every layer, equally many.
     perceptrons : sequence of sequence of Copy
         Those of every layer; missing ones write nothing. A perceptron copies features as if cut
-        off below 0 and above 1.
+        off below 0, and nearly so above 1: from there on they grow a hundred times more slowly.
     seed : int
         Turns the stream, and draws the random heads.
 
@@ -204,10 +205,10 @@ class _Stream:
         source = torch.cat([self._space(copy.source).T for copy in copies], 1)
         target = torch.cat([self._written(copy) for copy in copies], 1)
         n = source.shape[1]
-        # relu(x) - relu(x - 1)
+        # relu(x) - (1 - LEFT) relu(x - 1)
         widen = SHARP * torch.cat([source.T, source.T])
         bias = -SHARP * torch.cat([torch.zeros(n), torch.ones(n)])
-        return widen, bias, torch.cat([target, -target], 1) / SHARP
+        return widen, bias, torch.cat([target, (LEFT - 1) * target], 1) / SHARP
 
     def _random_head(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         n, scratch = min(8, self.width), self._space("scratch")

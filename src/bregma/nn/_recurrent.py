@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bregma.dynamics import Neuron
 from bregma.dynamics.training._eager_scan import eager_scan
 from bregma.dynamics.training._recurrent_scan import recurrent_scan
-from bregma.dynamics.training._scan import ScanSettings
+from bregma.dynamics.training._scan_run import ScanSettings
 from bregma.errors import InvalidArgument
 from bregma.nn._spiking import Spiking, State
 from bregma.run import spawn_torch
@@ -109,5 +109,5 @@ class SpikingRecurrent(Spiking):
                 for n, x in found.items():
                     kept.setdefault(n, []).append(x)
             outputs = {n: torch.cat(x) for n, x in kept.items()}
-        end["spikes"] = outputs["spikes"][-1]
+        end["spikes"] = outputs["spikes"][-1].clone()  # a view would hold the memory of all steps
         return outputs, end, resting

@@ -18,8 +18,9 @@ from bregma.dynamics.language._stability import stability
 from bregma.dynamics.language._step import step_of
 from bregma.dynamics.randomness import _random_torch
 from bregma.dynamics.training._eager_scan import eager_scan
-from bregma.dynamics.training._scan import ScanSettings, scan
+from bregma.dynamics.training._scan import scan
 from bregma.dynamics.training._scan_program import ScanProgram
+from bregma.dynamics.training._scan_run import ScanSettings
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.run import derive
 

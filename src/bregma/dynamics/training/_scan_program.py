@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import sympy
 
@@ -197,13 +197,53 @@ class Backwards:
     live: frozenset[str]
 
 
-def backwards(program: ScanProgram, wanted: Sequence[str], given: Collection[str]) -> Backwards:
-    """What a loop back over time computes for the derivatives by `wanted` inputs and constants."""
+def backwards(
+    program: ScanProgram, wanted: Sequence[str], given: Collection[str], after: bool = False
+) -> Backwards:
+    """What a loop back over time computes for the derivatives by `wanted` inputs and constants.
+
+    It knows the variables before each step; or those `after` the advance, which it need not compute
+    again then.
+    """
     made = program.reverse(wanted, sorted(set(given) & {"spikes"}))
     back = needed(made, [gradient_of(n) for n in (*program.step.states, *wanted)])
     live = free_names(back)
     live |= free_names(needed(program.reset, live))
     if FIRED in live:
         live.add(DISTANCE)
-    advance, reset = needed(program.advance, live), needed(program.reset, live)
+    known = {next_of(n) for n in program.step.states} if after else set()
+    advance = needed([a for a in program.advance if a.target not in known], live)
+    reset = needed(program.reset, live)
     return Backwards(advance, reset, back, frozenset(live | free_names([*advance, *reset])))
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What a run keeps for its way back.
+
+    states : variables that are kept at every step.
+    inputs : inputs that the way back reads again.
+    after : whether variables are kept as they are after the advance, rather than before the step.
+    """
+
+    states: tuple[str, ...]
+    inputs: frozenset[str]
+    after: bool
+
+
+@lru_cache(maxsize=256)
+def keeping(program: ScanProgram, wanted: frozenset[str], outputs: tuple[str, ...]) -> Keeping:
+    """The least that is enough for derivatives by what is `wanted` (nothing: none are taken).
+
+    Where the derivatives of a step depend on variables after the advance alone, as with all that is
+    linear between spikes, neither the input nor anything else has to be kept.
+    """
+    states, inputs = program.step.states, frozenset(program.inputs)
+    by = [n for n in (*program.inputs, *program.constants) if n in wanted]
+    if not set(outputs) & set(states):
+        live = backwards(program, by, outputs, after=True).live if wanted else frozenset()
+        if not live & (inputs - {"t"} | set(states)):
+            return Keeping(tuple(n for n in states if next_of(n) in live), live & inputs, True)
+    live = backwards(program, by, outputs).live if wanted else frozenset()
+    kept = tuple(n for n in states if n in live | set(outputs))
+    return Keeping(kept, live & inputs, False)

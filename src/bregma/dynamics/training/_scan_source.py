@@ -18,6 +18,7 @@ from torch import Tensor
 from bregma.dynamics.engines._compile import load
 from bregma.dynamics.language._adjoint import adjoint_of
 from bregma.dynamics.language._grammar import Assignment, names_of, symbol
+from bregma.dynamics.language._integrate import next_of
 from bregma.dynamics.language._print import NUMBA, Dialect, write_program
 from bregma.dynamics.training._scan_program import (
     BAR_OF_SPIKE,
@@ -25,6 +26,7 @@ from bregma.dynamics.training._scan_program import (
     FIRED,
     RESTING,
     STAYS,
+    Keeping,
     ScanProgram,
     backwards,
     free_names,
@@ -57,11 +59,15 @@ class Kernel:
 
 @dataclass(frozen=True)
 class _Names:
-    """How the names of a program are loaded in the loop."""
+    """How the names of a program are loaded in the loop.
+
+    kept : names of which there is an array (time, batch, unit), with the name of its variable.
+    """
 
     program: ScanProgram
     per_unit: frozenset[str]
     live: frozenset[str]
+    kept: Mapping[str, str]
 
     @property
     def inputs(self) -> list[str]:
@@ -69,7 +75,7 @@ class _Names:
 
     @property
     def states(self) -> list[str]:
-        return [n for n in self.program.step.states if n in self.live]
+        return [n for n in self.kept if n in self.live]
 
     @property
     def arguments(self) -> list[str]:
@@ -80,7 +86,7 @@ class _Names:
             *clock,
             *(f"all_{n}" if n in self.per_unit else f"_{n}" for n in constants),
             *(f"all_{n}" for n in self.inputs),
-            *(f"kept_{n}" for n in self.states),
+            *(f"kept_{self.kept[n]}" for n in self.states),
         ]
 
     @property
@@ -88,7 +94,7 @@ class _Names:
         """Lines before the loop over units."""
         return [
             *(f"row_{n} = all_{n}[k, b, first_unit:last_unit]" for n in self.inputs),
-            *(f"row_{n} = kept_{n}[k, b, first_unit:last_unit]" for n in self.states),
+            *(f"row_{n} = kept_{self.kept[n]}[k, b, first_unit:last_unit]" for n in self.states),
         ]
 
     @property
@@ -138,21 +144,28 @@ def _loop(
 
 @lru_cache(maxsize=256)
 def forward_kernel(
-    program: ScanProgram, per_unit: frozenset[str], dtype: str, recurrent: str | None = None
-) -> Kernel:
-    """Loop that fills ``kept_<variable>`` (time + 1, batch, unit), whose first step is given.
+    program: ScanProgram, per_unit: frozenset[str], dtype: str, keeping: Keeping,
+    recurrent: str | None = None,
+) -> Kernel:  # fmt: skip
+    """Loop over time from ``now_<variable>`` (batch, unit), which has the last values in the end.
 
-    It also fills ``spikes`` and ``rested``, 1 where a unit was refractory (time, batch, unit), and
-    counts down ``left``, the steps for which a unit is still refractory (batch, unit). Where an
-    input is `recurrent`, the rows of ``weight`` (unit, 1, unit) of the units that fired in the step
-    before are added to it, in place; ``spikes`` has one step more then, whose first is given, and a
-    block has all units.
+    It fills ``kept_<variable>`` (time + 1, batch, unit): with the variables before each step and,
+    at last, after all; or with those after the advance, and the last place stays as it is. It also
+    fills ``spikes`` and ``rested``, 1 where a unit was refractory (time, batch, unit), and counts
+    down ``left``, the steps for which a unit is still refractory (batch, unit). Where an input is
+    `recurrent`, the rows of ``weight`` (unit, 1, unit) of the units that fired in the step before
+    are added to it; ``spikes`` has one step more then, whose first is given, and a block has all
+    units. The sums lie in ``sums`` (time, batch, unit), of one step where nobody reads them again.
     """
-    live = free_names(program.value) | set(program.step.states)
-    names = _Names(program, per_unit, frozenset(live))
-    arguments = names.arguments
-    rows = [f"to_{n} = kept_{n}[k + 1, b, first_unit:last_unit]" for n in program.step.states]
-    body: list[str] = []
+    states = program.step.states
+    live = free_names(program.value) | set(states)
+    names = _Names(program, per_unit, frozenset(live), {})
+    arguments = [*names.arguments, *(f"now_{n}" for n in states)]
+    arguments += [f"kept_{n}" for n in keeping.states]
+    at = "k" if keeping.after else "k + 1"
+    rows = [f"row_{n} = now_{n}[b, first_unit:last_unit]" for n in states]
+    rows += [f"to_{n} = kept_{n}[{at}, b, first_unit:last_unit]" for n in keeping.states]
+    body = [f"_{n} = row_{n}[u]" for n in states]
     if program.rests:
         arguments += ["rest", "rested", "left"]
         rows += [
@@ -171,13 +184,20 @@ def forward_kernel(
         rows.append(f"row_spikes = spikes[{at}, b, first_unit:last_unit]")
         body += [*_fired(program, "count <= 0"), f"row_spikes[u] = _{FIRED}"]
     if recurrent is not None:
-        arguments.append("weight")
-        rows.append("fired = np.nonzero(spikes[k, b])[0]")
-        rows.append(f"add_rows(row_{recurrent}, weight, 0, fired)")
+        arguments += ["weight", "sums"]
+        rows += [
+            f"total = sums[{'k' if recurrent in keeping.inputs else '0'}, b]",
+            f"total[:] = row_{recurrent}",
+            "add_rows(total, weight, 0, np.nonzero(spikes[k, b])[0])",
+            f"row_{recurrent} = total",
+        ]
     if program.rests:
         body.append(_counted(program))
     body += code(program.reset)
-    body += [f"to_{n}[u] = _{out_of(n)}" for n in program.step.states]
+    for n in states:
+        body.append(f"row_{n}[u] = _{out_of(n)}")
+        if n in keeping.states:
+            body.append(f"to_{n}[u] = _{next_of(n) if keeping.after else out_of(n)}")
     source = _loop("forward", arguments, names, "range(first_step, last_step)", rows, body)
     if recurrent is not None:
         source = f"from bregma.dynamics.engines._event_kernels import add_rows\n\n{source}"
@@ -206,20 +226,24 @@ def reverse_kernel(
     wanted: frozenset[str],
     given: frozenset[str],
     dtype: str,
+    after: bool,
 ) -> Kernel:
     """Loop back over time from derivatives by outputs to those by inputs, constants and the start.
 
+    ``kept_<variable>`` is as the loop forward has filled it, `after` the advance or before.
     ``bar_<variable>`` (batch, unit) holds the derivatives by the variables after the last step, and
     in the end by those before the first. ``given`` names outputs whose derivatives ``given_<name>``
-    (time, batch, unit) come in; those by inputs fill ``grad_<input>``; those by constants are added
-    to ``sum_<constant>`` (batch, unit), to be summed outside.
+    (time, batch, unit) come in, with all steps or the one that is taken; those by inputs fill
+    ``grad_<input>``; those by constants are added to ``sum_<constant>`` (batch, unit), to be summed
+    outside.
     """
     step = program.step
     wanted_inputs = [n for n in program.inputs if n in wanted]
     wanted_constants = [n for n in program.constants if n in wanted]
-    found = backwards(program, [*wanted_inputs, *wanted_constants], given)
+    found = backwards(program, [*wanted_inputs, *wanted_constants], given, after)
     live = found.live
-    names = _Names(program, per_unit, live)
+    kept = {next_of(n) if after else n: n for n in step.states}
+    names = _Names(program, per_unit, live, kept)
     arguments, rows, body = names.arguments, [], []
     if RESTING in live or (FIRED in live and program.rests):
         arguments.append("rested")
@@ -230,7 +254,7 @@ def reverse_kernel(
     body += code(found.reset)
     for n in sorted(given):
         arguments.append(f"given_{n}")
-        rows.append(f"row_given_{n} = given_{n}[k, b, first_unit:last_unit]")
+        rows.append(f"row_given_{n} = given_{n}[k % len(given_{n}), b, first_unit:last_unit]")
     for n in step.states:
         arguments.append(f"bar_{n}")
         rows.append(f"row_bar_{n} = bar_{n}[b, first_unit:last_unit]")

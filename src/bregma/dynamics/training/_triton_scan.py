@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bregma.dynamics.training._scan import Run
+from bregma.dynamics.training._scan_run import Run
 from bregma.dynamics.training._triton_scan_source import Kernel, forward_kernel, reverse_kernel
 
 BLOCK = 256  # units that a program of the grid carries

@@ -15,12 +15,14 @@ from typing import Any
 
 from bregma.dynamics.engines._triton_print import TRITON, load
 from bregma.dynamics.language._adjoint import adjoint_of
+from bregma.dynamics.language._integrate import next_of
 from bregma.dynamics.training._scan_program import (
     BAR_OF_SPIKE,
     DISTANCE,
     FIRED,
     RESTING,
     STAYS,
+    Keeping,
     ScanProgram,
     backwards,
     free_names,
@@ -107,13 +109,16 @@ def _loop(
 
 
 @lru_cache(maxsize=256)
-def forward_kernel(program: ScanProgram, per_unit: frozenset[str], dtype: str) -> Kernel:
+def forward_kernel(
+    program: ScanProgram, per_unit: frozenset[str], dtype: str, keeping: Keeping
+) -> Kernel:
     """Loop with the arguments of `_scan_source.forward_kernel`, on tensors."""
     states = program.step.states
     loads = _Loads(program, per_unit, frozenset(free_names(program.value)))
-    arguments = [*loads.arguments, *(f"kept_{n}" for n in states)]
-    before = [*loads.before, *(f"_{n} = tl__.load(kept_{n} + at__, here__)" for n in states)]
-    inside, after = loads.inside, []
+    arguments = [*loads.arguments, *(f"now_{n}" for n in states)]
+    arguments += [f"kept_{n}" for n in keeping.states]
+    before = [*loads.before, *(f"_{n} = tl__.load(now_{n} + i__, here__)" for n in states)]
+    inside, after = loads.inside, [f"tl__.store(now_{n} + i__, _{n}, here__)" for n in states]
     if program.rests:
         arguments += ["rest", "rested", "left"]
         before += ["rest__ = tl__.load(rest)", "count__ = tl__.load(left + i__, here__)"]
@@ -132,8 +137,10 @@ def forward_kernel(program: ScanProgram, per_unit: frozenset[str], dtype: str) -
     inside += code(program.reset, TRITON)
     for n in states:
         inside.append(f"_{n} = {_block(f'_{out_of(n)}')}")
-        inside.append(f"tl__.store(kept_{n} + at__ + n__, _{n}, here__)")
-    source = _loop("forward", arguments, before, inside, after or ["pass"], back=False)
+    for n in keeping.states:
+        kept = ("at__", next_of(n)) if keeping.after else ("at__ + n__", n)
+        inside.append(f"tl__.store(kept_{n} + {kept[0]}, {_block(f'_{kept[1]}')}, here__)")
+    source = _loop("forward", arguments, before, inside, after, back=False)
     return Kernel(load(source, dtype, "gpu_scan").forward, tuple(arguments))
 
 
@@ -159,18 +166,23 @@ def reverse_kernel(
     wanted: frozenset[str],
     given: frozenset[str],
     dtype: str,
+    after: bool,
 ) -> Kernel:
     """Loop back with the arguments of `_scan_source.reverse_kernel`, on tensors."""
     states = program.step.states
     wanted_inputs = [n for n in program.inputs if n in wanted]
     wanted_constants = [n for n in program.constants if n in wanted]
-    found = backwards(program, [*wanted_inputs, *wanted_constants], given)
+    found = backwards(program, [*wanted_inputs, *wanted_constants], given, after)
     loads = _Loads(program, per_unit, found.live)
-    live = [n for n in states if n in found.live]
-    arguments = [*loads.arguments, *(f"kept_{n}" for n in live)]
+    kept = {next_of(n) if after else n: n for n in states}
+    live = {name: n for name, n in kept.items() if name in found.live}
+    arguments = [*loads.arguments, *(f"kept_{n}" for n in live.values())]
     before = list(loads.before)
-    inside = [*loads.inside, *(f"_{n} = tl__.load(kept_{n} + at__, here__)" for n in live)]
-    after: list[str] = []
+    inside = [
+        *loads.inside,
+        *(f"_{name} = tl__.load(kept_{n} + at__, here__)" for name, n in live.items()),
+    ]
+    ends: list[str] = []
     if RESTING in found.live or (FIRED in found.live and program.rests):
         arguments.append("rested")
         inside.append(f"_{RESTING} = {_ONE_WHERE.format('tl__.load(rested + at__, here__) != 0')}")
@@ -195,9 +207,9 @@ def reverse_kernel(
         arguments.append(f"sum_{n}")
         before.append(f"sum_{n}__ = tl__.load(sum_{n} + i__, here__)")
         inside.append(f"sum_{n}__ += {_block(f'_{gradient_of(n)}')}")
-        after.append(f"tl__.store(sum_{n} + i__, sum_{n}__, here__)")
+        ends.append(f"tl__.store(sum_{n} + i__, sum_{n}__, here__)")
     for n in states:
         inside.append(f"bar_{n}__ = {_block(f'_{gradient_of(n)}')}")
-        after.append(f"tl__.store(bar_{n} + i__, bar_{n}__, here__)")
-    source = _loop("reverse", arguments, before, inside, after, back=True)
+        ends.append(f"tl__.store(bar_{n} + i__, bar_{n}__, here__)")
+    source = _loop("reverse", arguments, before, inside, ends, back=True)
     return Kernel(load(source, dtype, "gpu_scan").reverse, tuple(arguments))
