@@ -51,8 +51,7 @@ def test_only_edges_of_the_wiring_are_felt(circuit):
     counts, p = fired(circuit), circuit.probability
     kernel, own = np.exp(-np.arange(15) / 3), np.exp(-np.arange(15) / 2)
     traces, mine = (
-        np.stack([np.convolve(x, k)[: len(x)] for x in counts.T], 1)
-        for k in (kernel, own)
+        np.stack([np.convolve(x, k)[: len(x)] for x in counts.T], 1) for k in (kernel, own)
     )
     traces, mine = (np.vstack([np.zeros(12), x[:-1]]) for x in (traces, mine))
     for unit in range(12):
