@@ -37,16 +37,18 @@ class Measurement:
         threads = f"{self.request.threads} thread{'s' * (self.request.threads > 1)}"
         return f"{self.request.task.name}: {self.peer}, {self.request.mode}, {threads}"
 
-    def run(self, python: str) -> dict[str, Any]:
+    def run(self, python: str, **environment: str) -> dict[str, Any]:
         """The measured line, or one with ``skipped``: the reason why there is none."""
         torch = isinstance(self.request.task, TrainingStep)
         script = f"dynamics_peers_{'torch' if torch else self.peer}.py"
+        if torch and self.peer == "bregma":
+            script = "dynamics_training.py"
         threads = str(self.request.threads)
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        environment |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         command = [python, str(Path(__file__).with_name(script)), self.request.to_json()]
         try:
             done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=LIMIT
+                command, env=os.environ | environment, capture_output=True, text=True, timeout=LIMIT
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return self.skipped(str(error).replace(self.request.to_json(), "..."))

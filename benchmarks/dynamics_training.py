@@ -1,10 +1,17 @@
 """A training step of bregma from equations written as text; the settings are those of the peers.
 
     python benchmarks/dynamics_training.py             all modes, a table
+    python benchmarks/dynamics_training.py --memory    peak memory beside snnTorch's
     python benchmarks/dynamics_training.py '<JSON>'    one request of `dynamics_settings`, one line
 
 Each mode runs in a process of its own, so that its peak memory is its own. Cores that others keep
 busy are reported beside the times; on a busy machine read the CPU time.
+
+Peak memory is what a step adds to the resident memory of a process. It has two figures: with the C
+library as it is (median, lowest and highest of some runs, for holes between what torch takes from
+the heap and gives back differ from run to run), and with blocks of 1 MB and more going back to the
+system at once (glibc's MALLOC_MMAP_THRESHOLD_), which is what is held at a time. The exit status of
+``--memory`` is 1 where the second is more than half of snnTorch's.
 """
 
 from __future__ import annotations
@@ -28,6 +35,9 @@ import bregma
 import dynamics_settings as s
 from bregma.dynamics import Neuron
 from bregma.nn import EventLinear, Spiking, SpikingRecurrent
+from dynamics_peers import Measurement
+
+GOAL = 0.5  # of snnTorch's peak memory, at most
 
 
 def neuron(task: s.TrainingStep) -> Neuron:
@@ -132,7 +142,33 @@ def one(request: s.Request) -> None:
     )  # fmt: skip
 
 
+def memory() -> int:
+    """Peak memory of all modes and of snnTorch's documented loop, in turn."""
+    missed = False
+    for recurrent in (False, True):
+        task = s.TrainingStep(recurrent)
+        lines = [("snntorch", "documented loop"), *(("bregma", mode) for mode in MODES)]
+        runs = [Measurement(peer, s.Request(task, mode, rounds=5)) for peer, mode in lines]
+        heap = [[each.run(sys.executable)["peak_memory_mb"] for each in runs] for _ in range(5)]
+        returned = {"MALLOC_MMAP_THRESHOLD_": "1000000"}
+        held = [each.run(sys.executable, **returned)["peak_memory_mb"] for each in runs]
+        medians = np.median(heap, axis=0)
+        for (peer, mode), most, median, all_heap in zip(
+            lines, held, medians, np.transpose(heap), strict=True
+        ):
+            missed |= peer == "bregma" and most > GOAL * held[0]
+            print(
+                f"{task.name:25} {peer:8} {mode:15} held {most:5.1f} MB, {most / held[0]:.2f}; "
+                f"with the heap's holes {median:5.1f} ({all_heap.min():.1f} to "
+                f"{all_heap.max():.1f}), {median / medians[0]:.2f}",
+                flush=True,
+            )
+    return int(missed)
+
+
 def main() -> None:
+    if sys.argv[1:] == ["--memory"]:
+        raise SystemExit(memory())
     if len(sys.argv) > 1:
         return one(s.Request.from_command_line(s.TrainingStep))
     for recurrent in (False, True):

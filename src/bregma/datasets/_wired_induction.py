@@ -41,8 +41,8 @@ def wired_induction(
     n_heads : int
         Heads of a layer; all but one are distractors.
     strength : float
-        Of attention: a head leaves exp(-strength / 2) of it to other places. Much more than 20
-        leaves no derivatives to methods that use them.
+        Of attention: a head leaves exp(-strength / 2) of it to other places. Derivatives are as
+        small as that; methods that use them need about 10.
     seed : int
         Draws prompts, distractors and the order of heads, and turns the residual stream.
 

@@ -54,8 +54,8 @@ def wired_scenes(
         network then says the name that is there twice, and any color. What they would
         do at the duplicate is as before.
     strength : float
-        Of attention: a head leaves exp(-strength / 2) of it to other places. Much more than 20
-        leaves no derivatives to methods that use them.
+        Of attention: a head leaves exp(-strength / 2) of it to other places. Derivatives are as
+        small as that; methods that use them need about 10.
     seed : int
         Draws prompts, distractors and the order of heads, and turns the residual stream.
 

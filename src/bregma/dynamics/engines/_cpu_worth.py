@@ -1,4 +1,4 @@
-"""How many threads a step of a network is worth: each has to have a microsecond of work.
+"""How many threads a step of a network is worth: each has to have a microsecond of it.
 
 The work is estimated from what a step does, with costs that were measured on one core. That is good
 to a factor of two, which is enough: meeting takes 0.1 to 0.2 microseconds where cores are free.
