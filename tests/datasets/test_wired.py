@@ -90,7 +90,7 @@ def check_circuit(wired, task):
         if edge in circuit:
             assert (1 - lead(scores, pairs) / lead(clean, pairs)).min() > 0.4, edge
         else:
-            torch.testing.assert_close(scores, clean, atol=0.01, rtol=0, msg=str(edge))
+            torch.testing.assert_close(scores, clean, atol=1e-3, rtol=0, msg=str(edge))
 
 
 def accuracy(wired, task):
@@ -189,7 +189,7 @@ def test_one_copy_of_each_head_is_enough(task, heads):
     [
         (lambda: wired_scenes(0, seed=0), "n must be"),
         (lambda: wired_scenes(n_heads=1, seed=0), "takes 2"),
-        (lambda: wired_scenes(strength=5.0, seed=0), "strength 10 or more"),
+        (lambda: wired_scenes(strength=4.0, seed=0), "strength 5 or more"),
         (lambda: wired_induction(n_pairs=2, seed=0), "n_pairs must be from 3"),
         (lambda: wired_families(copies=0, seed=0), "copies must be"),
         (lambda: wired_families(copies=3, seed=0), "takes 6"),

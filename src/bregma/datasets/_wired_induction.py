@@ -24,7 +24,7 @@ CIRCUIT = """
 
 
 def wired_induction(
-    n: int = 64, *, n_pairs: int = 4, n_heads: int = 2, strength: float = 20.0, seed: int
+    n: int = 64, *, n_pairs: int = 4, n_heads: int = 2, strength: float = 10.0, seed: int
 ) -> Wired:
     """Two layers of attention that know what comes after a letter from where it was before.
 
@@ -41,8 +41,8 @@ def wired_induction(
     n_heads : int
         Heads of a layer; all but one are distractors.
     strength : float
-        Of attention: a head leaves exp(-strength / 2) of it to other places. Derivatives are as
-        small as that; methods that use them need about 10.
+        Of attention: a head leaves exp(-strength / 2) of it to the first token. Derivatives are as
+        small as that; at 100 there are none.
     seed : int
         Draws prompts, distractors and the order of heads, and turns the residual stream.
 

@@ -30,7 +30,7 @@ def wired_scenes(
     *,
     n_heads: int = 3,
     misaimed: bool = False,
-    strength: float = 20.0,
+    strength: float = 10.0,
     seed: int,
 ) -> Wired:
     """Four layers of attention that do `indirect_object` and `colored_objects`.
@@ -54,8 +54,8 @@ def wired_scenes(
         network then says the name that is there twice, and any color. What they would
         do at the duplicate is as before.
     strength : float
-        Of attention: a head leaves exp(-strength / 2) of it to other places. Derivatives are as
-        small as that; methods that use them need about 10.
+        Of attention: a head leaves exp(-strength / 2) of it to the first token. Derivatives are as
+        small as that; at 100 there are none.
     seed : int
         Draws prompts, distractors and the order of heads, and turns the residual stream.
 

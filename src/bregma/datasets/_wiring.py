@@ -39,9 +39,9 @@ def previous(n_places: int, strength: float, *copies: Copy) -> WiredHead:
 
 def check_wired(n: int, strength: float) -> None:
     """Refuse no prompts, and heads that do not choose."""
-    if n < 1 or strength < 10:
+    if n < 1 or strength < 5:
         raise InvalidArgument(
-            f"n must be 1 or more, not {n}, and strength 10 or more, not {strength:g}"
+            f"n must be 1 or more, not {n}, and strength 5 or more, not {strength:g}"
         )
 
 
