@@ -4,8 +4,9 @@
     python benchmarks/mechanism_dictionaries.py '<JSON>'     one measurement, one line
 
 PATH is a Python that has sae-lens, where it lives elsewhere. All modes run in processes of their
-own, one after the other, and again; the best step of each counts. Losses are compared with those of
-dense autograd. The exit status is 1 where a goal is missed or losses differ.
+own, one after the other, and again; the best step of each counts. Where other processes run, read
+the CPU times of one thread (``--threads 1``). Losses are compared with those of dense autograd. The
+exit status is 1 where a goal is missed or losses differ.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ def main(
             line = measured(replace(task, mode=mode), peer_python)
             if "seconds" in line and mode in found:
                 line["seconds"] += found[mode]["seconds"]
+                line["cpu"] += found[mode]["cpu"]
             found[mode] = line
             loads.append(os.getloadavg()[0])
     exact = np.array(found["dense autograd"]["losses"])
@@ -98,18 +100,26 @@ def main(
         title=f"TopK step, {task.inputs} -> {task.features:,} features, batch {task.batch:,}, "
         f"k={task.k}, {threads} threads (load {min(loads):.1f} to {max(loads):.1f})"
     )
-    for column in ("mode", "best step", "against sae-lens", "MiB", "losses differ by"):
+    for column in (
+        "mode",
+        "best step",
+        "sae-lens /",
+        "CPU",
+        "sae-lens /",
+        "MiB",
+        "losses differ by",
+    ):
         table.add_column(column, justify="left" if column == "mode" else "right")
-    peer = min(found["defaults"].get("seconds", [np.nan]))
+    peer, peer_cpu = (min(found["defaults"].get(t, [np.nan])) for t in ("seconds", "cpu"))
     for mode, line in found.items():
         if "skipped" in line:
-            table.add_row(mode, "-", "-", "-", line["skipped"])
+            table.add_row(mode, *["-"] * 5, line["skipped"])
             continue
-        best = min(line["seconds"])
+        best, cpu = min(line["seconds"]), min(line["cpu"])
         apart = np.abs(np.array(line["losses"]) / exact - 1).max()
         table.add_row(
-            f"{line['library']}, {mode}", f"{best:.2f} s", f"{peer / best:.1f} x",
-            f"{line['MiB']:.0f}", f"{apart:.0e}",
+            f"{line['library']}, {mode}", f"{best:.2f} s", f"{peer / best:.1f} x", f"{cpu:.2f} s",
+            f"{peer_cpu / cpu:.1f} x", f"{line['MiB']:.0f}", f"{apart:.0e}",
         )  # fmt: skip
     Console(width=110).print(table)
     if out is not None:

@@ -49,11 +49,12 @@ class TopKTraining:
     def report(self, step: Callable[[np.ndarray], float], library: str) -> None:
         """Time all steps but the first, which may compile; print one line of JSON."""
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        seconds, losses = [], []
+        seconds, cpu, losses = [], [], []
         for x in self.batches():
-            begin = time.perf_counter()
+            begin, busy = time.perf_counter(), time.process_time()
             losses.append(step(x))
             seconds.append(time.perf_counter() - begin)
+            cpu.append(time.process_time() - busy)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        found = {"library": library, "seconds": seconds[1:], "losses": losses, "MiB": peak / 1024}
-        print(json.dumps(found))
+        times = {"seconds": seconds[1:], "cpu": cpu[1:]}
+        print(json.dumps({"library": library, **times, "losses": losses, "MiB": peak / 1024}))

@@ -229,7 +229,7 @@ def test_evidence_compares_winners_with_winners():
 def test_half_precision_and_other_errors(transformers):
     model, asked = net(), pairs()
     assert patch(model.bfloat16(), asked, "mlp").values.dtype == np.float64
-    with pytest.raises(InvalidArgument, match=r"no part is called .*patch_sites"):
+    with pytest.raises(InvalidArgument, match=r"no part is called .*Patch"):
         patch(torch.nn.Linear(3, 3), asked)
     with pytest.raises(InvalidArgument, match="none of head, attention, mlp, residual"):
         patch(net(), asked, "neuron")

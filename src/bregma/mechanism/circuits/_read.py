@@ -56,7 +56,7 @@ def stream_of(model: Any) -> Stream:
     raise InvalidArgument(
         f"{type(module).__name__} is not read as a transformer: no part is called "
         f"{' or '.join(repr(path) for path, _ in FAMILIES)}; patch it by the names of its parts: "
-        "patch_sites(TorchSystem(model), ...)"
+        "TorchSystem(model).perturb(Patch(...))"
     )
 
 
@@ -86,7 +86,7 @@ def _check(stream: Stream, module: nn.Module, inputs: Tensor) -> None:
             f"{type(module).__name__} does more than transformers of its family do: its answers "
             f"differ{off} from what its heads and perceptrons give together (adapters, hooks, "
             "soft caps, attention windows?); patch it by the names of its parts: "
-            "patch_sites(TorchSystem(model), ...)"
+            "TorchSystem(model).perturb(Patch(...))"
         )
 
 
