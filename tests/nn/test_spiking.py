@@ -135,6 +135,7 @@ FILTERED = Neuron("dv/dt = (g - v)/9\ndg/dt = (I - g)/4", spike="v > 1", reset="
         (Spiking, LIF, {"learnable": ["tau"]}, 2),  # v and the input
         (Spiking, LIF, {"output": ["spikes", "v"]}, 2),
         (Spiking, QUADRATIC, {}, 2),
+        (Spiking, QUADRATIC, {"checkpoint": True}, 1),  # the input
         (SpikingRecurrent, LIF, {}, 2),  # its own spikes too, for the weights
         (SpikingRecurrent, QUADRATIC, {}, 3),
     ],

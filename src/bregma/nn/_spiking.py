@@ -55,7 +55,8 @@ class Spiking(nn.Module):
         Whether derivatives take the reset as a constant, as is usual, or flow through it.
     checkpoint : bool
         Keep variables at about sqrt(time) steps only, and compute the others again on the way
-        back: less memory, half as much time again.
+        back from the input: less memory, half as much time again. Nothing changes where no more
+        than one variable is kept anyway, as with equations that are linear between spikes.
 
     Raises
     ------

@@ -71,7 +71,9 @@ class _Scan(torch.autograd.Function):
         n_steps, n_inputs = len(tensors[0]), len(settings.program.inputs)
         keep = keeping(settings.program, wanted, settings.outputs)
         run = _run_of(settings, keep, n_steps, tensors)
-        span = min(settings.segment or n_steps, n_steps)
+        # to compute a segment again takes the inputs: no gain where no more than that is kept
+        gain = len(keep.states) + len(keep.inputs) > n_inputs
+        span = min(settings.segment or n_steps, n_steps) if gain else n_steps
         outputs = {n: run.empty() for n in settings.outputs if n == "spikes" or span < n_steps}
         spikes = outputs.get("spikes")
         if spikes is None and settings.program.fires:

@@ -1,7 +1,7 @@
 """The loop over time on a GPU: tensors and launches of the kernels of `_triton_scan_source`.
 
-All tensors of a call lie on one device. Variables of every step are kept for the way back, or of
-about one segment at a time where checkpoints are asked for. Derivatives by constants are summed for
+All tensors of a call lie on one device. What the way back needs of every step is kept, or that of
+one segment at a time where checkpoints are asked for. Derivatives by constants are summed for
 each unit inside the kernel and then by torch, always in the same order.
 
 Not measured on a GPU yet: the kernels are tested in Triton's interpreter, where float32 gives the
