@@ -93,7 +93,7 @@ def test_counts_widen_where_they_must(n, dtype):
 def test_threads_change_nothing(spikes, monkeypatch):
     alone = spikes.bin(1e-3)
     monkeypatch.setattr(kernels, "_WORTH_A_THREAD", 1)
-    monkeypatch.setattr(kernels, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(kernels.config, "NUMBA_NUM_THREADS", 3)
     assert spikes.bin(1e-3).identical(alone)
     assert kernels.first_fall(spikes.times) is None
     for where in (1, 1500, 2999):

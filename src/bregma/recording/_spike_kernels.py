@@ -14,7 +14,7 @@ from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Integer, Shaped
-from numba import get_num_threads, njit
+from numba import config, njit
 
 BINS_PER_BLOCK = 256
 _WORTH_A_THREAD = 200_000  # spikes or counts; below this a thread costs more than it saves
@@ -86,7 +86,9 @@ def _first_fall(times, begin, end):
 
 def _in_threads(function: Callable[[int, int], Any], n: int, work: int) -> Iterable[Any]:
     """Results of function(begin, end) over slices of range(n), on Numba's number of threads."""
-    threads = min(get_num_threads(), n, 1 + work // _WORTH_A_THREAD)
+    # Asking get_num_threads() would start Numba's own threads, and change how many torch has.
+    most = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    threads = min(most, n, 1 + work // _WORTH_A_THREAD)
     if threads == 1:
         return [function(0, n)]
     cuts = np.linspace(0, n, min(n, 4 * threads) + 1).astype(int).tolist()
