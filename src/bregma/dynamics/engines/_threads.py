@@ -1,15 +1,14 @@
-"""Threads for compiled loops that release the GIL, as many as torch has."""
+"""How many threads a run may use, and blocks of a matrix for them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from threading import local
 
 import torch
+
+from bregma.run._threads import in_threads
 
 WIDTH = 8192
 _share = local()
@@ -32,25 +31,6 @@ def at_most(n_threads: int) -> Iterator[None]:
             del _share.most
         else:
             _share.most = before
-
-
-@lru_cache(maxsize=1)
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n_threads, thread_name_prefix="bregma-scan")
-
-
-if hasattr(os, "register_at_fork"):  # threads do not follow a process into its children
-    os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-def in_threads(function: Callable[..., None], blocks: Sequence[tuple[int, ...]]) -> None:
-    """Call a function that releases the GIL for each block, on torch's number of threads."""
-    n_threads = min(torch.get_num_threads(), len(blocks))
-    if n_threads <= 1:
-        for block in blocks:
-            function(*block)
-    else:
-        list(_pool(torch.get_num_threads()).map(lambda block: function(*block), blocks))
 
 
 def in_blocks(function: Callable[[int, int, int, int], None], n_rows: int, n_units: int) -> None:

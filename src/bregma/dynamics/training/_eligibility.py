@@ -20,7 +20,6 @@ from jaxtyping import Float
 from numba import njit
 from torch import Tensor
 
-from bregma.dynamics.engines._threads import in_threads
 from bregma.dynamics.language._adjoint import adjoint_of
 from bregma.dynamics.language._evaluate import evaluate
 from bregma.dynamics.training._scan_program import (
@@ -30,6 +29,7 @@ from bregma.dynamics.training._scan_program import (
     needed,
     out_of,
 )
+from bregma.run._threads import in_threads
 
 
 class StepJacobian:

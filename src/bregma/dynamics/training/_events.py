@@ -17,9 +17,9 @@ from torch import Tensor
 
 from bregma.dynamics.engines import _event_kernels as kernels
 from bregma.dynamics.engines._event_kernels import TILE
-from bregma.dynamics.engines._threads import in_threads
 from bregma.dynamics.training._workspace import workspace
 from bregma.errors import InvalidArgument
+from bregma.run._threads import in_threads
 
 COLUMNS = 512  # at most; fewer where there are more threads than such blocks
 

@@ -14,11 +14,11 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bregma.dynamics.engines._threads import in_threads
 from bregma.dynamics.training._events import events_of, weight_gradient
 from bregma.dynamics.training._scan_program import keeping
 from bregma.dynamics.training._scan_run import Run, ScanSettings, Tensors
 from bregma.dynamics.training._scan_source import forward_kernel
+from bregma.run._threads import in_threads
 
 
 def recurrent_scan(

@@ -13,9 +13,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.cluster import KMeans
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from bregma.dynamics.engines._threads import in_threads
 from bregma.errors import InvalidArgument
 from bregma.run import derive
+from bregma.run._threads import in_threads
 
 ROWS = 256  # samples of one piece of work
 START = 0.2  # added to the indicators of clusters, so that every amount can grow

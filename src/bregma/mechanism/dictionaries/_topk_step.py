@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bregma.dynamics.engines._threads import in_threads
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.mechanism.dictionaries import _topk_kernels as kernels
 from bregma.mechanism.dictionaries._autoencoder import SparseAutoencoder
 from bregma.mechanism.dictionaries._codes import TopKCode, enough
+from bregma.run._threads import in_threads
 
 ROWS = 128  # samples or features of one piece of work
 SLICE = 1024  # samples that are multiplied with all features at once
