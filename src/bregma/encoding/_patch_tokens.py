@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bregma.errors import InvalidArgument
+from bregma.run._evaluating import evaluating
 
 
 @torch.no_grad()
@@ -67,12 +68,8 @@ def patch_tokens(
             f"{type(model).__name__} is no vision model of timm or transformers; make tokens "
             "(image, token, width) with code of your own, row by row and without class tokens"
         )
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         parts = [read(model, part, layer) for part in images.split(batch_size)]
-    finally:
-        model.train(was_training)
     tokens = torch.cat([part.cpu() for part, _ in parts])
     return tokens, parts[0][1]
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bregma.errors import InvalidArgument
+from bregma.run._evaluating import evaluating
 from bregma.system import System, TorchSystem
 from bregma.system._preprocess import as_call, as_stimuli
 from bregma.system._quiet import undisturbed
@@ -48,12 +49,10 @@ def recalibrate(twin: Any, inputs: Any) -> None:
     args, named = as_call(given, module)
     # A layer is measured just before it runs: those behind it see what it then gives.
     hooks = [norm.register_forward_pre_hook(_measure) for norm in norms]
-    mode = module.training
     try:
-        with torch.no_grad():
-            module.eval()(*args, **named)
+        with torch.no_grad(), evaluating(module):
+            module(*args, **named)
     finally:
-        module.train(mode)
         for hook in hooks:
             hook.remove()
 

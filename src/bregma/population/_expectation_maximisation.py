@@ -11,6 +11,7 @@ from bregma.population._counts import LaggedCounts
 from bregma.population._coupling import FlatPrior
 from bregma.population._hidden_markov import StatePosterior, forward_backward
 from bregma.population._switching_glm import SwitchingGLM
+from bregma.run._evaluating import evaluating
 
 SLICE = 2**24  # numbers of (bin, unit, lag) that are held at once
 
@@ -34,12 +35,9 @@ class EM:
         self.optimizer = torch.optim.Adam(module.parameters(), lr=self.rate)
 
     def emissions(self) -> Float[np.ndarray, "presentation bin state"]:
-        was_training = self.module.training
-        self.module.eval()
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.module):
             weight = self.module.weight()
             found = [self.module.log_likelihood(*self.data[part], weight) for part in self.parts]
-        self.module.train(was_training)
         return torch.cat(found).cpu().double().numpy().reshape(*self.shape[:2], -1)
 
     def posterior(self) -> StatePosterior:

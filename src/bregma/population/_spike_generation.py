@@ -14,6 +14,7 @@ from bregma.population._spike_decoder import SpikeDecoder
 from bregma.population._spike_tokens import PAD, SpikeWindows, trimmed
 from bregma.recording import SpikeTrains
 from bregma.run import spawn_torch
+from bregma.run._evaluating import evaluating
 
 
 @torch.no_grad()
@@ -80,16 +81,13 @@ def generate_spikes(
                 f"{tuple(signal.shape)}"
             )
     generator = spawn_torch(seed, "generated spikes", device=past.device)
-    training, windows = decoder.training, []
-    decoder.eval()
-    try:
+    windows = []
+    with evaluating(decoder):
         for number in range(n_windows):
             seen = {name: signal[:, number] for name, signal in modalities.items()}
             tokens = _window(decoder, past, seen, temperature, top_p, generator)
             windows.append(tokens)
             past = next_past(past, tokens, decoder)
-    finally:
-        decoder.train(training)
     longest = max(tokens.shape[1] for tokens in windows)
     return torch.stack(
         [torch.nn.functional.pad(x, (0, longest - x.shape[1]), value=PAD) for x in windows], 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from bregma.errors import InvalidArgument
 from bregma.population._spike_decoder import SpikeDecoder, attention_blocks
 from bregma.population._spike_tokens import PAD, trimmed
+from bregma.run._evaluating import evaluating
 
 SLICE = 256  # windows at once
 
@@ -94,7 +94,7 @@ def past_attention(
     n, n_past = decoder.n_units, decoder.n_past
     given = past.new_zeros(n * n * n_past, dtype=torch.float64)
     uniform = torch.zeros_like(given)
-    with _evaluating(decoder):
+    with evaluating(decoder):
         for part in _slices(tokens, past, modalities):
             begun, states, around = decoder.read(*part)
             target = torch.cat([begun[:, 1:], begun[:, :1]], 1)  # what each place predicts
@@ -145,7 +145,7 @@ def past_influence(
     """
     n = decoder.n_units
     total, times = past.new_zeros(n, n, dtype=torch.float64), past.new_zeros(n)
-    with _evaluating(decoder):
+    with evaluating(decoder):
         for _, before, seen in _slices(tokens, past, modalities):
             whole = _first_log_odds(decoder, before, seen)
             for unit in range(n):
@@ -171,16 +171,6 @@ def _first_log_odds(
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(b > 0, a / b.clamp_min(torch.finfo(b.dtype).tiny), 1.0)
-
-
-@contextmanager
-def _evaluating(decoder: SpikeDecoder) -> Iterator[None]:
-    training = decoder.training
-    decoder.eval()
-    try:
-        yield
-    finally:
-        decoder.train(training)
 
 
 def _slices(

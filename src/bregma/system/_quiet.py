@@ -11,14 +11,15 @@ from torch import nn
 
 from bregma.errors import InvalidArgument
 from bregma.run import private_randomness
+from bregma.run._evaluating import evaluating
 
 
 @contextmanager
 def undisturbed(module: nn.Module, seed: int) -> Iterator[None]:
     """Put a network into evaluation mode without gradients, and leave it exactly as it was.
 
-    Training flags are set directly, not through ``eval()``, which some modules use to merge
-    weights. Buffers that the network writes to are put back, and so are global generators.
+    Buffers that the network writes to are put back, and so are training flags and the global
+    generators.
 
     Parameters
     ----------
@@ -28,7 +29,6 @@ def undisturbed(module: nn.Module, seed: int) -> Iterator[None]:
         Seed of what the network itself draws at random.
     """
     parts = list(module.modules())
-    modes = [part.training for part in parts]
     buffers = [dict(part._buffers) for part in parts]
     copies = [
         {name: buffer.clone() for name, buffer in own.items() if buffer is not None}
@@ -36,16 +36,14 @@ def undisturbed(module: nn.Module, seed: int) -> Iterator[None]:
     ]
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
+        stack.enter_context(evaluating(module))
         stack.enter_context(private_randomness(seed))
         if any(_is_compiled(part) for part in parts):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         try:
-            for part in parts:
-                part.training = False
             yield
         finally:
-            for part, mode, own, copied in zip(parts, modes, buffers, copies, strict=True):
-                part.training = mode
+            for part, own, copied in zip(parts, buffers, copies, strict=True):
                 part._buffers.clear()
                 part._buffers.update(own)
                 for name, before in copied.items():

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.recording import Recording
+from bregma.run._evaluating import evaluating
 from bregma.system import Ablate, Patch, TorchSystem
 from bregma.system._preprocess import as_stimuli
 
@@ -128,12 +129,8 @@ def _output(recording: Recording, dictionary: Any, site: str, inputs: str) -> Re
     there = recording.select(layer=site)
     x = _with_channels_last(recording.select(layer=inputs))
     parameter = next(iter(dictionary.parameters()), x)
-    was_training = dictionary.training
-    dictionary.eval()
-    try:
+    with evaluating(dictionary):
         y = dictionary(x.to(parameter)).cpu()
-    finally:
-        dictionary.train(was_training)
     wanted = _with_channels_last(there).shape
     if y.shape != wanted:
         raise InvalidArgument(

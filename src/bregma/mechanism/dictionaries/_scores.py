@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.mechanism.dictionaries._activity import X, Y, as_source, made
+from bregma.run._evaluating import evaluating
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,7 @@ class DictionaryScores:
 
 
 @torch.no_grad()
-def score_dictionary(
-    dictionary: Any, activity: Any, *, batch_size: int = 4096, seed: int = 0
-) -> DictionaryScores:
+def score_dictionary(dictionary: Any, activity: Any, *, batch_size: int = 4096) -> DictionaryScores:
     """Score a dictionary on activity it was not trained on, in bounded memory.
 
     Parameters
@@ -53,8 +52,6 @@ def score_dictionary(
         As for `fit_dictionary`; a pair for transcoders.
     batch_size : int
         Samples at a time.
-    seed : int
-        Order of a stream's pieces, which changes nothing but rounding.
 
     Returns
     -------
@@ -76,12 +73,10 @@ def score_dictionary(
     True
     """
     parameter = next(dictionary.parameters())
-    was_training = dictionary.training
-    dictionary.eval()
     n, error, on = 0, 0.0, torch.zeros(dictionary.n_features, dtype=torch.float64)
     mean = spread = np.zeros(())
-    try:
-        for piece in made(as_source(activity)(torch.Generator().manual_seed(seed)), 0):
+    with evaluating(dictionary):
+        for piece in made(as_source(activity)(torch.Generator().manual_seed(0)), 0):
             if not set(piece) <= {X, Y} and len(piece) > 1:
                 raise InvalidArgument(
                     f"there are several activities, {list(piece)}: give one, or a pair (x, y)"
@@ -97,8 +92,6 @@ def score_dictionary(
             here, m = y.mean(0, dtype=np.float64), len(y)
             spread = spread + np.square(y - here).sum(0) + (here - mean) ** 2 * n * m / (n + m)
             mean, n = mean + (here - mean) * m / (n + m), n + m
-    finally:
-        dictionary.train(was_training)
     variance = float(spread.sum())
     if not variance > 0:
         raise NotIdentifiable(f"the {n} samples are all alike: there is no variance to explain")
