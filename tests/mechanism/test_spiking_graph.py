@@ -83,7 +83,7 @@ def test_the_built_in_path_is_found(system):
     graph = SpikingGraph(system, "O")
     assert set(graph.edges) == {("S", "R"), ("S", "D"), ("R", "O"), ("D", "O"), ("D", "H"),
                                 ("H", "R"), ("D", "D")}  # fmt: skip
-    found = circuit(graph, shown(12), faithfulness=0.8, seed=0)
+    found = circuit(graph, shown(8), faithfulness=0.8, seed=0)
     assert found.edges == [("S", "R"), ("R", "O")]
     assert found.tested > 0.6
     evidence = found.evidence(n=5, seed=0)

@@ -4,9 +4,9 @@ from ._clamped import TrainingClamp as TrainingClamp
 from ._clamped import clamped as clamped
 from ._interacting_parts import InteractingParts as InteractingParts
 from .circuits._circuit import Circuit as Circuit
-from .circuits._circuit import Overlap as Overlap
-from .circuits._circuit import circuit as circuit
-from .circuits._circuit import overlap as overlap
+from .circuits._overlap import Overlap as Overlap
+from .circuits._find_circuit import circuit as circuit
+from .circuits._overlap import overlap as overlap
 from .circuits._contrast import Contrast as Contrast
 from .circuits._contrast import logit_difference as logit_difference
 from .circuits._effects import Effects as Effects

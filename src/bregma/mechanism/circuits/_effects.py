@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
+from bregma._style import figure_label, styled_figure
 from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.evidence import Evidence
 from bregma.mechanism._null_test import null_test
@@ -170,6 +171,6 @@ class Effects:
                 colorbar_title="share",
             )
         )  # fmt: skip
-        return figure.update_layout(
-            title=self.method, xaxis_title=str(columns), yaxis_title=str(rows)
-        )
+        height = 110 + 26 * len(table)
+        figure = styled_figure(figure, height=height, x=str(columns), y=str(rows))
+        return figure.update_layout(title=figure_label(self.method, 60), margin={"t": 48})

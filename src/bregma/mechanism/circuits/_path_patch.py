@@ -100,7 +100,7 @@ def path_patch(
                 effects = []
                 for sender in which:
                     held = _Held(every, sent, other, sender, through_mlps)
-                    got = _Kept(targets)
+                    got = _Noted(targets)
                     walk(stream, x, got, held)
                     answers, _ = walk(stream, x, _Given(got.received))
                     effects.append(metric(answers, pairs[rows]) - measured)
@@ -138,7 +138,7 @@ class _Held:
         return held
 
 
-class _Kept:
+class _Noted:
     """Notes what some receivers get."""
 
     def __init__(self, receivers: Sequence[int]) -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from bregma.errors import InvalidArgument
 from bregma.mechanism.dictionaries._autoencoder import DictionaryLoss
 from bregma.mechanism.dictionaries._codes import at_least_one
+from bregma.mechanism.dictionaries._revive import replacements
 from bregma.run import derive, spawn_torch
 
 
@@ -194,12 +195,9 @@ class Codebook(nn.Module):
             True where a code got a new start: no more of them than samples.
         """
         error = (self.codes[self.choose(x)].mean(-2) - x).square().sum(1)
-        wanted = min(int(dead.sum()), int((error > 0).sum()))
+        features, rows = replacements(dead, error, rng)
         new = torch.zeros_like(dead)
-        if wanted:
-            rows = torch.multinomial(error.double().cpu(), wanted, generator=rng).to(x.device)
-            features = dead.nonzero()[:wanted, 0]
-            self.codes[features], new[features] = x[rows], True
+        self.codes[features], new[features] = x[rows], True
         return new
 
 

@@ -5,8 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+def replacements(
+    dead: Bool[Tensor, " feature"], error: Float[Tensor, " sample"], rng: torch.Generator
+) -> tuple[Int[Tensor, " new"], Int[Tensor, " new"]]:
+    """Which features start anew, and from which samples: drawn by their squared error.
+
+    Parameters
+    ----------
+    dead : Tensor (feature,)
+        True where a feature is dead.
+    error : Tensor (sample,)
+        Squared errors.
+    rng : torch.Generator
+        Draws samples.
+
+    Returns
+    -------
+    features, rows : Tensor (new,)
+        Numbers of features and of samples; no more of them than samples with an error.
+    """
+    wanted = min(int(dead.sum()), int((error > 0).sum()))
+    features = dead.nonzero()[:wanted, 0]
+    if not wanted:
+        return features, features
+    rows = torch.multinomial(error.double().cpu(), wanted, generator=rng)
+    return features, rows.to(error.device)
 
 
 @torch.no_grad()
@@ -42,13 +69,11 @@ def revive(
     """
     left = y - dictionary(x)
     error = left.square().sum(1)
-    wanted = min(int(dead.sum()), int((error > 0).sum()))
+    features, rows = replacements(dead, error, rng)
     new = torch.zeros_like(dead)
-    if wanted == 0:
-        return new
-    rows = torch.multinomial(error.double().cpu(), wanted, generator=rng).to(x.device)
-    features = dead.nonzero()[:wanted, 0]
     new[features] = True
+    if not len(features):
+        return new
     alive = ~dead if bool((~dead).any()) else torch.ones_like(dead)
     dictionary.decoder[features] = left[rows] / error[rows, None].sqrt()
     if dictionary.encoder is not None:
