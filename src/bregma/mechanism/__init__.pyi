@@ -43,3 +43,6 @@ from .dictionaries._scores import match_features as match_features
 from .dictionaries._scores import score_dictionary as score_dictionary
 from .dictionaries._semi_nmf import SemiNMF as SemiNMF
 from .dictionaries._topk_step import TopKStep as TopKStep
+from .units._exemplars import Exemplars as Exemplars
+from .units._top_stimuli import TopStimuli as TopStimuli
+from .units._top_stimuli import top_stimuli as top_stimuli

@@ -1,0 +1,1 @@
+"""Units described: what drives them, what they tell apart, pictures made for them, words."""
