@@ -14,6 +14,7 @@ from bregma.mechanism.circuits._stream import (
     Layer,
     Map,
     Projection,
+    Readout,
     Stream,
     same,
 )
@@ -121,10 +122,8 @@ def vision_transformer(model: Any) -> Stream:
         )
         return Layer(heads, block.norm2, nn.Sequential(block.mlp, block.ls2))
 
-    def answer(x: Tensor) -> Tensor:
-        return model.forward_head(model.norm(x))
-
     layers = [layer(b) for b in model.blocks]
+    answer = Readout(model.norm, model.forward_head)
     return Stream(layers, embed, answer, place=0 if model.global_pool == "token" else None)
 
 
@@ -180,5 +179,5 @@ def _rotary(embedding: Any) -> Angles:
     return angles
 
 
-def _head(norm: Map, unembed: Map) -> Map:
-    return lambda x: unembed(norm(x[:, 0]))
+def _head(norm: Map, unembed: Map) -> Readout:
+    return Readout(norm, lambda x: unembed(x[:, 0]))

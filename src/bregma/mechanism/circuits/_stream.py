@@ -54,7 +54,7 @@ class Projection:
     ) -> Float[Tensor, "batch head token feature"]:
         """Each head reads vectors of its own."""
         n = x.shape[1] // self.weight.shape[1]
-        weight = self.weight.repeat_interleave(n, 1)
+        weight = self.weight if n == 1 else self.weight.repeat_interleave(n, 1)
         y = torch.einsum("bhtd,dhe->bthe", x, weight)
         return self._done(y, n).transpose(1, 2)
 
@@ -103,7 +103,7 @@ class Attention:
         """What each head gathers; at one token alone where that is asked."""
         x = self.norm(x)
         seen = x if at is None else x[:, at, None]
-        return self._attend(self.query(seen), self.key(x), self.value(x), x, at)
+        return self.attend(self.query(seen), self.key(x), self.value(x), x, at)
 
     def read_apart(
         self,
@@ -116,7 +116,7 @@ class Attention:
             part.apart(self.norm(x))
             for part, x in ((self.query, query), (self.key, key), (self.value, value))
         )
-        return self._attend(q, k, v, query[:, 0], None)
+        return self.attend(q, k, v, query[:, 0], None)
 
     def pattern(self, x: Vectors) -> Float[Tensor, "batch head query key"]:
         """Where each head looks: weights that sum to 1 over keys."""
@@ -139,9 +139,10 @@ class Attention:
         """What each head writes, without what is written whatever they do."""
         return z @ self.out
 
-    def _attend(
+    def attend(
         self, q: Queries, k: Keys, v: Values, x: Vectors, at: int | None
     ) -> Float[Tensor, "batch head query value"]:
+        """What each head gathers with these queries, keys and values; x says where tokens are."""
         q, k = self._turned(q, k, x, at)
         k, v = (y.repeat_interleave(self.n_heads // y.shape[1], 1) for y in (k, v))
         causal = self.causal and at is None  # the last token sees all of them
@@ -188,6 +189,26 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Readout:
+    """Vectors at the token where the answer is read, or at all, to answers.
+
+    Parameters
+    ----------
+    norm : callable
+        What the vectors go through first.
+    unembed : callable
+        From there to the answers.
+    """
+
+    norm: Map
+    unembed: Map
+
+    def __call__(self, x: Vectors) -> Float[Tensor, "batch answer"]:
+        """The answers."""
+        return self.unembed(self.norm(x))
+
+
+@dataclass(frozen=True)
 class Stream:
     """A transformer.
 
@@ -197,7 +218,7 @@ class Stream:
         In their order.
     embed : callable
         Inputs to the first vectors.
-    answer : callable
+    answer : Readout
         Vectors at `place` (batch, 1, width), or all where that is None, to answers (batch, answer).
     place : int or None
         The token at which the answer is read: the last (-1) of a causal one, the first (0) of
@@ -206,7 +227,7 @@ class Stream:
 
     layers: Sequence[Layer]
     embed: Map
-    answer: Map
+    answer: Readout
     place: int | None
 
     @property
