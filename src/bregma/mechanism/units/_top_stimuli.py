@@ -275,7 +275,7 @@ def top_stimuli(
     >>> from bregma import Recording
     >>> neurons = Recording.from_array([[1.0, 5.0], [4.0, 2.0], [3.0, 0.0]], unit=["a", "b"])
     >>> top_stimuli(neurons, k=2).stimuli.tolist()
-    [['1', '2'], ['0', '1']]
+    [[1, 2], [0, 1]]
     """
     if k < 1 or not 0 < level < 1 or most < 1 or batch_size < 1:
         raise InvalidArgument(
