@@ -3,6 +3,11 @@ from ._clamped import Moment as Moment
 from ._clamped import TrainingClamp as TrainingClamp
 from ._clamped import clamped as clamped
 from ._interacting_parts import InteractingParts as InteractingParts
+from .circuits._attend import Attended as Attended
+from .circuits._attend import attend as attend
+from .circuits._backward_paths import BackwardPaths as BackwardPaths
+from .circuits._backward_paths import Step as Step
+from .circuits._backward_paths import backward_paths as backward_paths
 from .circuits._circuit import Circuit as Circuit
 from .circuits._overlap import Overlap as Overlap
 from .circuits._compare_circuits import CircuitComparison as CircuitComparison
@@ -24,6 +29,8 @@ from .circuits._patch import patch as patch
 from .circuits._patch_units import ablate_units as ablate_units
 from .circuits._patch_units import patch_units as patch_units
 from .circuits._path_patch import path_patch as path_patch
+from .circuits._roles import Roles as Roles
+from .circuits._roles import roles as roles
 from .circuits._spiking_graph import SpikingGraph as SpikingGraph
 from .circuits._transformer_graph import TransformerGraph as TransformerGraph
 from .dictionaries._absorption import absorption as absorption
@@ -75,3 +82,13 @@ from .units._selectivity import Selectivity as Selectivity
 from .units._selectivity import selectivity as selectivity
 from .units._sparseness import lifetime_sparseness as lifetime_sparseness
 from .units._sparseness import population_sparseness as population_sparseness
+from .readout._probe import probe as probe
+from .readout._probes import Probes as Probes
+from .circuits._direct_attribution import direct_attribution as direct_attribution
+from .circuits._low_rank_heads import HeadSubspaces as HeadSubspaces
+from .circuits._low_rank_heads import head_subspaces as head_subspaces
+from .circuits._weighted_attention import weighted_attention as weighted_attention
+from .readout._steer import answer_divergence as answer_divergence
+from .readout._steer import mean_difference as mean_difference
+from .readout._steer import steer as steer
+from .readout._steering import Steering as Steering

@@ -120,10 +120,7 @@ class CircuitSystem:
         self._trials = Trials(_with_inputs(network, self.shows), seed=seed, **self.settings)
         self._known = circuit_sites(self._trials)
         spiking = [text for text, site in self._known.items() if site.kind == "spikes"]
-        self._recorded = matching(spiking if sites is None else sites, self._known)
-        for site in self._recorded:
-            if site.kind == "input":
-                raise InvalidArgument(f"{site.text!r} is an input, which cannot be recorded")
+        self._recorded = _recordable(matching(spiking if sites is None else sites, self._known))
 
     def sites(self) -> list[str]:
         """Names of all parts that can be recorded or perturbed.
@@ -230,6 +227,30 @@ class CircuitSystem:
             other.name = f"{self.name} with " + " and ".join(
                 f"{type(p).__name__}({p.site})" for p in perturbations
             )
+        return other
+
+    def with_layers(self, layers: str | Iterable[str]) -> CircuitSystem:
+        """The same system with other sites to record.
+
+        Parameters
+        ----------
+        layers : str or iterable of str
+            Sites to record.
+
+        Returns
+        -------
+        CircuitSystem
+            The other system; it shares the network.
+
+        Raises
+        ------
+        UnknownName
+            A site that the circuit does not have; the message has the nearest names.
+        InvalidArgument
+            An input, which cannot be recorded.
+        """
+        other = copy(self)
+        other._recorded = _recordable(matching(layers, self._known))
         return other
 
     def with_network(self, network: Network, name: str) -> CircuitSystem:
@@ -380,6 +401,13 @@ class CircuitSystem:
             measured_in="spikes/s" if only_spikes else None,
             name=self.name,
         )
+
+
+def _recordable(sites: list[CircuitSite]) -> list[CircuitSite]:
+    for site in sites:
+        if site.kind == "input":
+            raise InvalidArgument(f"{site.text!r} is an input, which cannot be recorded")
+    return sites
 
 
 def _with_inputs(network: Network, shows: Mapping[str, Shown]) -> Network:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 # Python 3.11's own isinstance() with a protocol evaluates properties.
@@ -129,6 +129,25 @@ def logit_difference(answers: Float[Tensor, "pair answer"], pairs: Pairs) -> Flo
         torch.as_tensor(a, device=answers.device)[:, None] for a in (pairs.right, pairs.wrong)
     )
     return (answers.gather(1, right) - answers.gather(1, wrong))[:, 0]
+
+
+def ends(pairs: Pairs, direction: str) -> tuple[Any, Any, str]:
+    """Inputs that are run, inputs whose activity is put in, and what that is called."""
+    if direction == "denoise":
+        return pairs.corrupt, pairs.clean, "clean into corrupt"
+    if direction == "noise":
+        return pairs.clean, pairs.corrupt, "corrupt into clean"
+    raise InvalidArgument(f"direction={direction!r} is neither 'denoise' nor 'noise'")
+
+
+def another(n: int, seed: int) -> Int[np.ndarray, " row"]:
+    """For each of n rows another one: a random cycle through all."""
+    if n < 2:
+        raise InvalidArgument("one pair has no other to be replaced by; give at least 2")
+    cycle = spawn(seed, "resample").permutation(n)
+    other = np.empty(n, dtype=int)
+    other[cycle] = np.roll(cycle, 1)
+    return other
 
 
 def batches(n: int, size: int) -> list[slice]:

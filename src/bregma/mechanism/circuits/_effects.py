@@ -16,7 +16,7 @@ from bregma._style import figure_label, styled_figure
 from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.evidence import Evidence
 from bregma.mechanism._null_test import null_test
-from bregma.system import untrained
+from bregma.system import CircuitSystem, rewired, untrained
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -114,7 +114,8 @@ class Effects:
         n : int
             How many null networks.
         nulls : callable, optional
-            ``nulls(model, seed)`` makes one; by default its weights are drawn anew.
+            ``nulls(model, seed)`` makes one; by default the weights of a network are drawn anew,
+            and other pairs of units of a circuit are connected.
         seed : int
             Of what is random.
         level : float
@@ -139,7 +140,7 @@ class Effects:
             largest,
             self.model,
             np.arange(len(self.total)),
-            nulls=nulls or (lambda model, key: untrained(model, seeds=key)[0]),
+            nulls=nulls or nothing_learned,
             trace=effects_of,
             n=n,
             level=level,
@@ -174,3 +175,9 @@ class Effects:
         height = 110 + 26 * len(table)
         figure = styled_figure(figure, height=height, x=str(columns), y=str(rows))
         return figure.update_layout(title=figure_label(self.method, 60), margin={"t": 48})
+
+
+def nothing_learned(model: Any, seed: int) -> Any:
+    """The same parts, nothing learned."""
+    [twin] = (rewired if isinstance(model, CircuitSystem) else untrained)(model, seeds=seed)
+    return twin

@@ -15,12 +15,18 @@ from torch import Tensor
 
 from bregma.errors import InvalidArgument
 from bregma.mechanism.circuits._cache import Cache, go_on, observe
-from bregma.mechanism.circuits._contrast import Metric, Pairs, batches, logit_difference
+from bregma.mechanism.circuits._contrast import (
+    Metric,
+    Pairs,
+    another,
+    batches,
+    ends,
+    logit_difference,
+)
 from bregma.mechanism.circuits._effects import Effects
 from bregma.mechanism.circuits._read import as_stream
 from bregma.mechanism.circuits._stream import Stream
 from bregma.run import progress as show_progress
-from bregma.run import spawn
 
 PLACE = {"head": "attention", "attention": "attention", "mlp": "mlp", "residual": "before"}
 
@@ -89,15 +95,11 @@ def patch(
     >>> dict(patch(net, pairs).values.sizes)
     {'pair': 2, 'layer': 2, 'head': 2}
     """
-    if direction not in ("denoise", "noise"):
-        raise InvalidArgument(f"direction={direction!r} is neither 'denoise' nor 'noise'")
-    flip = direction == "denoise"
-    base, source = (pairs.corrupt, pairs.clean) if flip else (pairs.clean, pairs.corrupt)
+    base, source, kind = ends(pairs, direction)
 
     def given(stream: Stream, rows: slice) -> Cache:
         return observe(stream, source[rows])
 
-    kind = "clean into corrupt" if flip else "corrupt into clean"
     again = partial(
         patch, pairs=pairs, part=part, direction=direction, tokens=tokens, metric=metric,
         batch_size=batch_size,
@@ -159,7 +161,7 @@ def ablate(
         ablate, pairs=pairs, part=part, baseline=baseline, tokens=tokens, metric=metric,
         batch_size=batch_size, seed=seed,
     )  # fmt: skip
-    order = torch.from_numpy(_other(len(pairs), seed))
+    order = torch.from_numpy(another(len(pairs), seed))
     with as_stream(model, pairs.clean) as stream:
         if baseline == "mean":
             mean = _mean(stream, pairs.clean, batch_size)
@@ -272,13 +274,3 @@ def _mean(stream: Stream, inputs: Tensor, batch_size: int) -> Cache:
             )
     assert sums is not None
     return sums.mapped(lambda x: x / len(inputs))
-
-
-def _other(n: int, seed: int) -> np.ndarray:
-    """For each of n rows another one: a random cycle through all."""
-    if n < 2:
-        raise InvalidArgument("one pair has no other to be replaced by; give at least 2")
-    cycle = spawn(seed, "resample").permutation(n)
-    other = np.empty(n, dtype=int)
-    other[cycle] = np.roll(cycle, 1)
-    return other
