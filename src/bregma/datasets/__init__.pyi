@@ -33,6 +33,8 @@ from ._switching_circuit import SwitchingCircuit as SwitchingCircuit
 from ._switching_circuit import switching_circuit as switching_circuit
 from ._planted_codes import PlantedCodes as PlantedCodes
 from ._planted_codes import planted_codes as planted_codes
+from ._concept_tree import ConceptTree as ConceptTree
+from ._concept_tree import concept_tree as concept_tree
 from ._permuted_digits import permuted_digits as permuted_digits
 from ._event_stream import EventStream as EventStream
 from ._event_stream import event_stream as event_stream
@@ -43,6 +45,8 @@ from ._shared_voxels import VoxelSubject as VoxelSubject
 from ._shared_voxels import shared_voxels as shared_voxels
 from ._swimmer import Swimmer as Swimmer
 from ._swimmer import swimmer_env as swimmer_env
+from ._neuron_chains import NeuronChains as NeuronChains
+from ._neuron_chains import neuron_chains as neuron_chains
 from ._prompt_pairs import PromptPairs as PromptPairs
 from ._hub_circuit import HubCircuit as HubCircuit
 from ._hub_circuit import hub_circuit as hub_circuit

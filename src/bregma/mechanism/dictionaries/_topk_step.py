@@ -228,6 +228,8 @@ def why_not(dictionary: torch.nn.Module, optimizer: torch.optim.Optimizer) -> st
     """
     if not isinstance(dictionary, SparseAutoencoder) or type(dictionary.code) is not TopKCode:
         return "dictionaries without a TopKCode"
+    if type(dictionary).loss is not SparseAutoencoder.loss:
+        return "dictionaries with a loss of their own"
     parts = list(dictionary.parameters())
     if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in parts):
         return "other devices than the CPU and other types than float32"
