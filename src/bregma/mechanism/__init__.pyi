@@ -92,3 +92,10 @@ from .readout._steer import answer_divergence as answer_divergence
 from .readout._steer import mean_difference as mean_difference
 from .readout._steer import steer as steer
 from .readout._steering import Steering as Steering
+from .units._facets import Facets as Facets
+from .units._facets import facets as facets
+from .units._image_models import FourierImages as FourierImages
+from .units._image_models import PixelImages as PixelImages
+from .units._image_models import total_variation as total_variation
+from .units._visualize import Visualization as Visualization
+from .units._visualize import visualize as visualize
