@@ -155,14 +155,14 @@ class Circuit:
                 gains[2:].mean(1),
                 exchanged="the circuit with random ones of as many edges that lead to the answer",
             ),
-            interval=_interval(own, level, seed),
+            interval=interval_of_mean(own, level, seed),
             ceiling=Ceiling(
                 float(whole.mean()), float(whole.mean()), "whole network",
                 "measure of clean less that of corrupt inputs, with all edges",
             ),
             normalised=normalised,
             # Of a ratio of two means: its first-order change with each pair.
-            normalised_interval=_interval(
+            normalised_interval=interval_of_mean(
                 normalised + (own - normalised * whole) / whole.mean(), level, seed
             ),
             system_null=Null.of(
@@ -183,7 +183,7 @@ class Circuit:
         )  # fmt: skip
 
 
-def _interval(samples: Float[np.ndarray, " pair"], level: float, seed: int) -> Interval:
+def interval_of_mean(samples: Float[np.ndarray, " pair"], level: float, seed: int) -> Interval:
     """Of the mean over pairs."""
     low, high = float(samples.min()), float(samples.max())
     if len(samples) < 3 or high - low <= 1e-9 * max(abs(low), abs(high)):
