@@ -22,10 +22,15 @@ from bregma.run import spawn
 class Pairs(Protocol):
     """Anything like `Contrast`, such as `bregma.datasets.PromptPairs`."""
 
-    clean: Any
-    corrupt: Any
-    right: Any
-    wrong: Any
+    # Properties, so that frozen dataclasses are ones for type checkers, too.
+    @property
+    def clean(self) -> Any: ...
+    @property
+    def corrupt(self) -> Any: ...
+    @property
+    def right(self) -> Any: ...
+    @property
+    def wrong(self) -> Any: ...
 
     def __len__(self) -> int: ...
 
