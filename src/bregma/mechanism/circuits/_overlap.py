@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
+from typing import Any
 
 from scipy import stats
 
@@ -17,7 +19,7 @@ class Overlap:
     Parameters
     ----------
     n_shared : int
-        How many edges or nodes.
+        How many edges, nodes or heads.
     iou : float
         These as a share of all that are in either.
     expected : float
@@ -59,7 +61,12 @@ def overlap(one: Circuit, other: Circuit, of: str = "edges") -> Overlap:
         raise InvalidArgument(f"of={of!r} is neither 'edges' nor 'nodes'")
     a, b = (set(getattr(c, of)) for c in (one, other))
     n = len(one.graph.edges if of == "edges" else one.graph.senders)
+    return overlap_of(a, b, n, of)
+
+
+def overlap_of(a: Set[Any], b: Set[Any], n: int, what: str) -> Overlap:
+    """What two sets out of n share, against two random ones of these sizes."""
     if not a or not b:
-        raise InvalidArgument(f"a circuit without {of} shares nothing")
+        raise InvalidArgument(f"a circuit without {what} shares nothing")
     shared, chance = len(a & b), stats.hypergeom(n, len(a), len(b))
-    return Overlap(shared, shared / len(a | b), float(chance.mean()), float(chance.sf(shared - 1)))
+    return Overlap(shared, shared / len(a | b), len(a) * len(b) / n, float(chance.sf(shared - 1)))

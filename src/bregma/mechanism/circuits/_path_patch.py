@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
+from jaxtyping import Float
 from torch import Tensor
 
 from bregma.mechanism.circuits._contrast import Metric, Pairs, batches, logit_difference
 from bregma.mechanism.circuits._effects import Effects
 from bregma.mechanism.circuits._graph import number_of
 from bregma.mechanism.circuits._read import as_stream
-from bregma.mechanism.circuits._stream import Vectors
+from bregma.mechanism.circuits._stream import Layer, Stream, Vectors
 from bregma.mechanism.circuits._walk import Received, Sent, n_seen, names_of, walk, whole
 from bregma.run import progress as show_progress
 
@@ -92,18 +93,14 @@ def path_patch(
             what="path patching", total=len(parts) * len(which), show=progress
         ) as bar:
             for rows in parts:
-                x = stream.embed(pairs.clean[rows])
-                clean, sent = walk(stream, x)
+                clean = _Clean(stream, pairs.clean[rows])
                 corrupt, other = walk(stream, stream.embed(pairs.corrupt[rows]))
-                measured = metric(clean, pairs[rows])
+                measured = metric(clean.answers, pairs[rows])
                 totals.append(metric(corrupt, pairs[rows]) - measured)
                 effects = []
                 for sender in which:
-                    held = _Held(every, sent, other, sender, through_mlps)
-                    got = _Noted(targets)
-                    walk(stream, x, got, held)
-                    answers, _ = walk(stream, x, _Given(got.received))
-                    effects.append(metric(answers, pairs[rows]) - measured)
+                    received = clean.received(targets, sender, other, through_mlps)
+                    effects.append(metric(clean.given(received), pairs[rows]) - measured)
                     bar.advance()
                 found.append(torch.stack(effects, 1))
     values = xr.DataArray(
@@ -119,47 +116,69 @@ def path_patch(
     return Effects(values, total, f"path patching to {', '.join(to)}", model, again)
 
 
-class _Held:
-    """One sender sends what it sent for the corrupt input, others what they sent for the clean."""
+class _Clean:
+    """A clean run: its answers, what was sent, and the stream before every layer."""
 
-    def __init__(
-        self, names: Sequence[str], clean: Sent, corrupt: Sent, sender: int, free_mlps: bool
-    ) -> None:
-        self.names, self.clean, self.corrupt = names, clean, corrupt
-        self.sender, self.free_mlps = sender, free_mlps
+    def __init__(self, stream: Stream, inputs: Tensor) -> None:
+        self.stream, self.before = stream, list[Vectors]()
+        self.answers, self.sent = walk(stream, stream.embed(inputs), self._noted)
 
-    def __call__(self, first: int, sent: Sent) -> Sent:
-        own = slice(first, first + len(sent))
-        free = self.free_mlps and self.names[first].endswith("mlp")
-        held = sent if free else self.clean[own]
-        if own.start <= self.sender < own.stop:
-            held = held.clone()
-            held[self.sender - first] = self.corrupt[self.sender]
-        return held
-
-
-class _Noted:
-    """Notes what some receivers get."""
-
-    def __init__(self, receivers: Sequence[int]) -> None:
-        self.wanted, self.received = set(receivers), dict[int, Tensor]()
-
-    def __call__(self, first: int, n: int, x: Vectors, sent: list[Tensor]) -> Received:
-        self.received |= dict.fromkeys(self.wanted & {*range(first, first + n)}, x)
+    def _noted(self, first: int, n: int, x: Vectors, sent: list[Tensor]) -> Received:
+        if n > 1:  # queries, keys and values of a layer
+            self.before.append(x)
         return whole(first, n, x, sent)
 
+    def received(
+        self, receivers: Collection[int], sender: int, other: Sent, free_mlps: bool
+    ) -> dict[int, Vectors]:
+        """What receivers get where one sender sends something else, and all other heads the same.
 
-class _Given:
-    """Gives some receivers what was noted."""
+        No head is computed: each sends what is known.
+        """
+        change = other[sender] - self.sent[sender]
+        x = self.sent[0] + change if sender == 0 else self.sent[0]
+        got, to, n_sent = dict[int, Vectors](), 0, 1
+        for layer in self.stream.layers:
+            n, bias = layer.attention.n_heads, layer.attention.bias
+            got |= {r: x for r in receivers if to <= r < to + 3 * n}
+            before = x
+            x = x + self.sent[n_sent : n_sent + n].sum(0) + (0 if bias is None else bias)
+            x = x + change if n_sent <= sender < n_sent + n else x
+            to, n_sent = to + 3 * n, n_sent + n
+            if layer.mlp is not None:
+                at = before if layer.parallel else x
+                got |= {to: at} if to in receivers else {}
+                free = free_mlps and n_sent != sender
+                x = x + (layer.mlp(layer.norm(at)) if free else self.sent[n_sent])
+                x = x + change if n_sent == sender else x
+                to, n_sent = to + 1, n_sent + 1
+            if to > max(receivers):
+                break
+        return got | ({to: x} if to in receivers else {})
 
-    def __init__(self, received: dict[int, Tensor]) -> None:
-        self.received = received
+    def given(self, received: Mapping[int, Vectors]) -> Float[Tensor, "batch answer"]:
+        """The answers where receivers get this; layers before the first one are as they were."""
+        x, to = None, 0
+        for layer, before in zip(self.stream.layers, self.before, strict=True):
+            n = 3 * layer.attention.n_heads + (layer.mlp is not None)
+            mine = {r - to: got for r, got in received.items() if to <= r < to + n}
+            x = before if x is None and mine else x
+            x = x if x is None else _advanced(layer, x, mine)
+            to += n
+        return self.stream.read_out(received.get(to, x))  # type: ignore[arg-type]
 
-    def __call__(self, first: int, n: int, x: Vectors, sent: list[Tensor]) -> Received:
-        got = whole(first, n, x, sent)
-        mine = [r for r in self.received if first <= r < first + n]
-        if mine:
-            got = got.clone()
-            for r in mine:
-                got[r - first] = self.received[r]
-        return got
+
+def _advanced(layer: Layer, x: Vectors, received: Mapping[int, Vectors]) -> Vectors:
+    """The stream after a layer some parts of which, counted from its first query, get this."""
+    attention, n = layer.attention, 3 * layer.attention.n_heads
+    if min(received, default=n) < n:
+        got = x.expand(n, *x.shape).clone()
+        for r in received.keys() - {n}:
+            got[r] = received[r]
+        z = attention.read_apart(*got.unflatten(0, (3, -1)).transpose(1, 2))
+    else:
+        z = attention.read(x)
+    written = attention.write(z)
+    if n not in received or layer.mlp is None:
+        return layer.after_heads(x, written)
+    return x + written + layer.mlp(layer.norm(received[n]))

@@ -1,0 +1,202 @@
+"""From the answer back to the input: path patching step by step, until the circuit is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bregma.errors import InvalidArgument
+from bregma.mechanism.circuits._contrast import Metric, Pairs, logit_difference
+from bregma.mechanism.circuits._effects import Effects
+from bregma.mechanism.circuits._graph import Edge
+from bregma.mechanism.circuits._overlap import Overlap, overlap_of
+from bregma.mechanism.circuits._path_patch import path_patch
+from bregma.mechanism.circuits._transformer_graph import TransformerGraph
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step back: who acts on some receivers.
+
+    Parameters
+    ----------
+    receivers : tuple of str
+        What was changed together.
+    effects : Effects
+        Of each sender.
+    found : tuple of str
+        Senders that were kept, strongest first.
+    """
+
+    receivers: tuple[str, ...]
+    effects: Effects = field(repr=False)
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BackwardPaths:
+    """A circuit as path patching finds it.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        In their order, from the answer on.
+    edges : mapping of (str, str) to float
+        Sender and receiver -> the share of the whole that goes along this edge alone.
+    every_head : tuple of str
+        Heads of the model.
+    """
+
+    steps: tuple[Step, ...] = field(repr=False)
+    edges: Mapping[Edge, float]
+    every_head: tuple[str, ...] = field(repr=False)
+
+    @property
+    def heads(self) -> frozenset[str]:
+        """Heads of the circuit."""
+        return frozenset(sender for sender, _ in self.edges) & frozenset(self.every_head)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each edge, in the order in which they were found.
+
+        Returns
+        -------
+        DataFrame
+            ``sender``, ``receiver``, ``share``.
+        """
+        rows = [(*edge, share) for edge, share in self.edges.items()]
+        return pd.DataFrame(rows, columns=["sender", "receiver", "share"])
+
+    def overlap(self, other: BackwardPaths) -> Overlap:
+        """How many heads two circuits of one model share, against chance.
+
+        Parameters
+        ----------
+        other : BackwardPaths
+            Of another task.
+
+        Returns
+        -------
+        Overlap
+            Against sets of these sizes drawn independently from all heads (hypergeometric).
+
+        Raises
+        ------
+        InvalidArgument
+            Models with other heads, or a circuit without any.
+        """
+        if self.every_head != other.every_head:
+            raise InvalidArgument("the circuits are of models with other heads")
+        return overlap_of(self.heads, other.heads, len(self.every_head), "heads")
+
+
+def backward_paths(
+    model: Any,
+    pairs: Pairs,
+    *,
+    least: float | int = 0.05,
+    top: float | int = 1.0,
+    through_mlps: bool = True,
+    metric: Metric = logit_difference,
+    batch_size: int = 8,
+) -> BackwardPaths:
+    """Ask who acts on the answer directly, then who acts on those, until nobody new is found.
+
+    The first receiver is the answer. The heads that act on it are the next receivers: their
+    queries, then their keys, then their values, those of all of them together, as several heads
+    may do the same. What is found is told apart afterwards: an edge is kept if it alone carries as
+    much as an even part of `least`, or all of them where none does as others stand in for it.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or TorchSystem
+        A transformer, as for `patch`.
+    pairs : PromptPairs or Contrast
+        Clean and corrupt inputs and their answers.
+    least : float
+        Absolute share of the difference between clean and corrupt runs that a sender has to have
+        to be kept, above 0.
+    top : float
+        Share of all heads that are kept at most in a step, the strongest ones; one at least.
+    through_mlps, metric, batch_size
+        As for `path_patch`.
+
+    Returns
+    -------
+    BackwardPaths
+        Edges between heads, from ``"embed"`` and to ``"logits"``.
+
+    Raises
+    ------
+    NotIdentifiable
+        The network does not tell clean from corrupt inputs.
+    InvalidArgument
+        A share out of range, or a model that is not read as a transformer.
+
+    References
+    ----------
+    Wang, Variengien, Conmy, Shlegeris and Steinhardt (2023), Interpretability in the wild: a
+    circuit for indirect object identification in GPT-2 small.
+    Merullo, Eickhoff and Pavlick (2024), Circuit component reuse across tasks in transformer
+    language models.
+
+    Examples
+    --------
+    >>> from bregma.datasets import wired_induction
+    >>> wired = wired_induction(4, seed=0)
+    >>> found = backward_paths(wired.net, wired.tasks["induction"])
+    >>> set(found.edges) == wired.circuits["induction"]
+    True
+    """
+    if not least > 0 or not 0 < top <= 1:
+        raise InvalidArgument(f"least must be above 0 and top in (0, 1], not {least} and {top}")
+    graph = TransformerGraph(model)
+    every_head = tuple(name for name in graph.senders if ".h" in name)
+    most = max(1, round(top * len(every_head)))
+
+    def shares(receivers: Sequence[str], senders: Sequence[str]) -> tuple[Effects, dict[str, Any]]:
+        effects = path_patch(
+            model, pairs, receivers, senders,
+            through_mlps=through_mlps, metric=metric, batch_size=batch_size,
+        )  # fmt: skip
+        return effects, dict(zip(senders, effects.share.values.tolist(), strict=True))
+
+    def step(receivers: Sequence[str]) -> Step:
+        effects, share = shares(receivers, _before(graph, receivers, every_head))
+        strong = [name for name in share if abs(share[name]) >= least]
+        strong.sort(key=lambda name: -abs(share[name]))
+        heads = [name for name in strong if name != "embed"][:most]
+        found = [name for name in strong if name in heads or name == "embed"]
+        for receiver in receivers:
+            senders = [s for s in _before(graph, [receiver], every_head) if s in found]
+            if senders:
+                alone = share if len(receivers) == 1 else shares([receiver], senders)[1]
+                single.update({(sender, receiver): alone[sender] for sender in senders})
+        for sender in found:
+            own = {edge: single[edge] for r in receivers if (edge := (sender, r)) in single}
+            enough = {e: x for e, x in own.items() if abs(x) >= least / len(receivers)}
+            edges.update(enough or own)
+        return Step(tuple(receivers), effects, tuple(found))
+
+    edges, single = dict[Edge, float](), dict[Edge, float]()
+    steps = [step(["logits"])]
+    done, new = set[str](), {*steps[0].found} - {"embed"}
+    while new:
+        heads = [name for name in every_head if name in new]
+        now = [step([f"{head}.{slot}" for head in heads]) for slot in "qkv"]
+        steps += now
+        done |= new
+        new = {name for one in now for name in one.found} - done - {"embed"}
+    return BackwardPaths(tuple(steps), edges, every_head)
+
+
+def _before(graph: TransformerGraph, receivers: Sequence[str], heads: Sequence[str]) -> list[str]:
+    """The embedding and the heads that come before one of the receivers."""
+    joined = graph.joined[:, [graph.receivers.index(r) for r in receivers]].any(1)
+    return [
+        graph.senders[i] for i in np.flatnonzero(joined) if graph.senders[i] in {"embed", *heads}
+    ]
