@@ -33,8 +33,12 @@ from ._switching_circuit import SwitchingCircuit as SwitchingCircuit
 from ._switching_circuit import switching_circuit as switching_circuit
 from ._planted_codes import PlantedCodes as PlantedCodes
 from ._planted_codes import planted_codes as planted_codes
+from ._planted_chain import PlantedChain as PlantedChain
+from ._planted_chain import planted_chain as planted_chain
 from ._concept_tree import ConceptTree as ConceptTree
 from ._concept_tree import concept_tree as concept_tree
+from ._token_machine import TokenMachine as TokenMachine
+from ._token_machine import token_machine as token_machine
 from ._permuted_digits import permuted_digits as permuted_digits
 from ._event_stream import EventStream as EventStream
 from ._event_stream import event_stream as event_stream
@@ -60,8 +64,11 @@ from ._docstring import docstring as docstring
 from ._grammars import Grammars as Grammars
 from ._grammars import grammars as grammars
 from ._greater_than import greater_than as greater_than
+from ._modular_sums import modular_sums as modular_sums
 from ._multiple_choice import multiple_choice as multiple_choice
 from ._recall_and_chain import FactWorld as FactWorld
 from ._recall_and_chain import recall_and_chain as recall_and_chain
 from ._years import Years as Years
 from ._years import years as years
+from ._captioned_scenes import CaptionedScenes as CaptionedScenes
+from ._captioned_scenes import captioned_scenes as captioned_scenes

@@ -23,6 +23,8 @@ from .circuits._find_neuron_path import joint_attribution as joint_attribution
 from .circuits._find_neuron_path import neuron_paths as neuron_paths
 from .circuits._find_neuron_path import scale_neurons as scale_neurons
 from .circuits._graph import Graph as Graph
+from .circuits._head_history import HeadHistory as HeadHistory
+from .circuits._heads_over_training import heads_over_training as heads_over_training
 from .circuits._neuron_path import NeuronPaths as NeuronPaths
 from .circuits._patch import ablate as ablate
 from .circuits._patch import patch as patch
@@ -40,11 +42,16 @@ from .dictionaries._autoencoder import DictionaryLoss as DictionaryLoss
 from .dictionaries._autoencoder import SparseAutoencoder as SparseAutoencoder
 from .dictionaries._codebook import Codebook as Codebook
 from .dictionaries._codebook import code_usage as code_usage
+from .dictionaries._codebook import common_codes as common_codes
 from .dictionaries._codes import BatchTopKCode as BatchTopKCode
 from .dictionaries._codes import ReLUCode as ReLUCode
 from .dictionaries._codes import SparseCode as SparseCode
 from .dictionaries._codes import TopKCode as TopKCode
 from .dictionaries._coherence import babel as babel
+from .dictionaries._codebook_network import CodebookNetwork as CodebookNetwork
+from .dictionaries._concepts import ConceptFeatures as ConceptFeatures
+from .dictionaries._concepts import concept_features as concept_features
+from .dictionaries._concepts import thresholded as thresholded
 from .dictionaries._crosscoder import Crosscoder as Crosscoder
 from .dictionaries._contributions import Contributions as Contributions
 from .dictionaries._contributions import Part as Part
@@ -99,3 +106,9 @@ from .units._image_models import PixelImages as PixelImages
 from .units._image_models import total_variation as total_variation
 from .units._visualize import Visualization as Visualization
 from .units._visualize import visualize as visualize
+from .circuits._dissociate import Dissociated as Dissociated
+from .circuits._dissociate import dissociate as dissociate
+from .circuits._double_dissociation import DoubleDissociation as DoubleDissociation
+from .circuits._double_dissociation import double_dissociation as double_dissociation
+from .circuits._double_dissociation import specialisation as specialisation
+from .circuits._remove_parts import PartRemoval as PartRemoval
