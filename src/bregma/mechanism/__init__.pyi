@@ -112,3 +112,13 @@ from .circuits._double_dissociation import DoubleDissociation as DoubleDissociat
 from .circuits._double_dissociation import double_dissociation as double_dissociation
 from .circuits._double_dissociation import specialisation as specialisation
 from .circuits._remove_parts import PartRemoval as PartRemoval
+from .units._describe import Captioner as Captioner
+from .units._describe import ChanceDescriptions as ChanceDescriptions
+from .units._describe import Descriptions as Descriptions
+from .units._describe import Prior as Prior
+from .units._describe import describe as describe
+from .units._describe import described_by_chance as described_by_chance
+from .units._exemplar_captioner import ExemplarCaptioner as ExemplarCaptioner
+from .units._exemplar_captioner import RegionFeatures as RegionFeatures
+from .units._sentences import SentencePrior as SentencePrior
+from .units._sentences import Vocabulary as Vocabulary
