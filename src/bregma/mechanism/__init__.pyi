@@ -53,12 +53,16 @@ from .dictionaries._concepts import ConceptFeatures as ConceptFeatures
 from .dictionaries._concepts import concept_features as concept_features
 from .dictionaries._concepts import thresholded as thresholded
 from .dictionaries._crosscoder import Crosscoder as Crosscoder
+from .dictionaries._concept_score import concept_score as concept_score
 from .dictionaries._contributions import Contributions as Contributions
 from .dictionaries._contributions import Part as Part
 from .dictionaries._feature_attribution import FeatureTrace as FeatureTrace
 from .dictionaries._feature_attribution import StreamReading as StreamReading
 from .dictionaries._feature_circuit import FeatureCircuit as FeatureCircuit
 from .dictionaries._feature_circuit import feature_circuit as feature_circuit
+from .dictionaries._feature_hierarchy import FeatureHierarchy as FeatureHierarchy
+from .dictionaries._feature_hierarchy import feature_hierarchy as feature_hierarchy
+from .dictionaries._feature_hierarchy import shared_core as shared_core
 from .dictionaries._feature_weights import de_embedding as de_embedding
 from .dictionaries._feature_weights import feature_weights as feature_weights
 from .dictionaries._fit_dictionary import DictionaryFit as DictionaryFit
@@ -122,3 +126,9 @@ from .units._exemplar_captioner import ExemplarCaptioner as ExemplarCaptioner
 from .units._exemplar_captioner import RegionFeatures as RegionFeatures
 from .units._sentences import SentencePrior as SentencePrior
 from .units._sentences import Vocabulary as Vocabulary
+from .readout._head_components import HeadComponents as HeadComponents
+from .readout._head_components import head_components as head_components
+from .units._endpoint import EndpointCaptioner as EndpointCaptioner
+from .units._endpoint import EndpointPrior as EndpointPrior
+from .units._vision_language import LanguageModelPrior as LanguageModelPrior
+from .units._vision_language import VisionLanguageCaptioner as VisionLanguageCaptioner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,19 @@ def circuit(
     if not faithfulness > 0:
         raise InvalidArgument(f"faithfulness must be above 0, not {faithfulness}")
     select, test = pairs.split(share, seed=seed)  # type: ignore[attr-defined]
+    return found_on(graph, select, test, faithfulness, metric, prune, how)
+
+
+def found_on(
+    graph: Graph,
+    select: Pairs,
+    test: Pairs,
+    faithfulness: float,
+    metric: Metric,
+    prune: bool,
+    how: Mapping[str, Any],
+) -> Circuit:
+    """The circuit that is looked for on these pairs, and tested on those."""
 
     def search(other: Graph, size: int) -> Kept:
         return grow(other, np.abs(other.attribute(select, metric=metric, **how)), size)

@@ -137,7 +137,7 @@ class Attention:
 
     def write_apart(self, z: Heads) -> Float[Tensor, "batch head token width"]:
         """What each head writes, without what is written whatever they do."""
-        return z @ self.out
+        return torch.einsum("bhtf,hfw->bhtw", z, self.out)  # weights are not copied for each input
 
     def attend(
         self, q: Queries, k: Keys, v: Values, x: Vectors, at: int | None
