@@ -109,7 +109,7 @@ def null_test(
     (0.05, True)
     """
     n_null = len(nulls) if isinstance(nulls, Sequence) and not isinstance(nulls, str) else n
-    _check_reachable(min(n, n_null), level)
+    check_reachable(min(n, n_null), level)
     score, name = _score_of(estimator)
 
     def observe(one: Any) -> Any:
@@ -162,7 +162,8 @@ def null_test(
     )
 
 
-def _check_reachable(n: int, level: float) -> None:
+def check_reachable(n: int, level: float) -> None:
+    """Refuse fewer null systems than the level needs."""
     if not 0 < level < 1:
         raise InvalidArgument(f"the level lies in (0, 1), not {level}")
     if 1 / (1 + n) > (1 - level) * (1 + 1e-9):

@@ -127,11 +127,11 @@ def loss_recovered(
 def _output(recording: Recording, dictionary: Any, site: str, inputs: str) -> Recording:
     """The activity of the site as the dictionary has it."""
     there = recording.select(layer=site)
-    x = _with_channels_last(recording.select(layer=inputs))
+    x = with_channels_last(recording.select(layer=inputs))
     parameter = next(iter(dictionary.parameters()), x)
     with evaluating(dictionary):
         y = dictionary(x.to(parameter)).cpu()
-    wanted = _with_channels_last(there).shape
+    wanted = with_channels_last(there).shape
     if y.shape != wanted:
         raise InvalidArgument(
             f"the dictionary gives the shape {tuple(y.shape)} for {site!r}, which has "
@@ -140,7 +140,7 @@ def _output(recording: Recording, dictionary: Any, site: str, inputs: str) -> Re
     return there.with_values(y.reshape(len(y), -1).numpy())
 
 
-def _with_channels_last(recording: Recording) -> torch.Tensor:
+def with_channels_last(recording: Recording) -> torch.Tensor:
     """(stimulus, position, channel), where the channel is the last axis of the activity."""
     n = len(set(recording.units["channel"]))
     channels = recording.units["channel"].to_numpy()
