@@ -33,6 +33,8 @@ from ._switching_circuit import SwitchingCircuit as SwitchingCircuit
 from ._switching_circuit import switching_circuit as switching_circuit
 from ._planted_codes import PlantedCodes as PlantedCodes
 from ._planted_codes import planted_codes as planted_codes
+from ._concept_families import ConceptFamilies as ConceptFamilies
+from ._concept_families import concept_families as concept_families
 from ._planted_chain import PlantedChain as PlantedChain
 from ._planted_chain import planted_chain as planted_chain
 from ._concept_tree import ConceptTree as ConceptTree
@@ -68,7 +70,13 @@ from ._modular_sums import modular_sums as modular_sums
 from ._multiple_choice import multiple_choice as multiple_choice
 from ._recall_and_chain import FactWorld as FactWorld
 from ._recall_and_chain import recall_and_chain as recall_and_chain
+from ._invented_concepts import InventedConcepts as InventedConcepts
+from ._invented_concepts import invented_concepts as invented_concepts
 from ._years import Years as Years
 from ._years import years as years
 from ._captioned_scenes import CaptionedScenes as CaptionedScenes
 from ._captioned_scenes import captioned_scenes as captioned_scenes
+from ._registers import Registers as Registers
+from ._registers import registers as registers
+from ._wired_spikes import WiredSpikes as WiredSpikes
+from ._wired_spikes import wired_spikes as wired_spikes

@@ -16,6 +16,12 @@ from .circuits._separation import Separation as Separation
 from .circuits._separation import separation as separation
 from .circuits._find_circuit import circuit as circuit
 from .circuits._overlap import overlap as overlap
+from .circuits._code_screen import CodeScreen as CodeScreen
+from .circuits._code_screen import code_pair_scores as code_pair_scores
+from .circuits._code_screen import code_scores as code_scores
+from .circuits._code_screen import head_codes as head_codes
+from .circuits._code_screen import head_outputs as head_outputs
+from .circuits._code_screen import screen_heads as screen_heads
 from .circuits._contrast import Contrast as Contrast
 from .circuits._contrast import logit_difference as logit_difference
 from .circuits._effects import Effects as Effects
@@ -23,6 +29,8 @@ from .circuits._find_neuron_path import joint_attribution as joint_attribution
 from .circuits._find_neuron_path import neuron_paths as neuron_paths
 from .circuits._find_neuron_path import scale_neurons as scale_neurons
 from .circuits._graph import Graph as Graph
+from .circuits._graph_metrics import graph_metrics as graph_metrics
+from .circuits._graph_metrics import strongest_edges as strongest_edges
 from .circuits._head_history import HeadHistory as HeadHistory
 from .circuits._heads_over_training import heads_over_training as heads_over_training
 from .circuits._neuron_path import NeuronPaths as NeuronPaths
