@@ -15,3 +15,6 @@ def test_the_page_runs():
     assert names["parts"].total == pytest.approx(trace.active(1)[-1, feature].item(), abs=1e-4)
     assert torch.isfinite(names["drives"]).all()
     assert 0 < len(names["found"].edges) <= 24
+    assert names["scores"].shape == (12,)
+    assert abs(names["change"]).max() > 0.1
+    assert names["core"].sum() >= 3
