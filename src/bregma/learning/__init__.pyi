@@ -5,3 +5,5 @@ from ._protected import protect as protect
 from ._counter_current import CounterCurrent as CounterCurrent
 from ._feedback_alignment import FeedbackAligned as FeedbackAligned
 from ._feedback_alignment import feedback_aligned as feedback_aligned
+from ._group_relative import group_advantage as group_advantage
+from ._group_relative import group_relative_loss as group_relative_loss
