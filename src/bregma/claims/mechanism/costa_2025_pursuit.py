@@ -104,7 +104,7 @@ def together(code: Tensor, features: Tensor) -> float:
     systems="signals of one path through a tree of 8 parents with 5 children each in 32 numbers",
     controls={
         "share_top_k": "the same width, features per signal, batches and rate; linear encoder",
-        "share_relu": "the same with an l1 cost that leaves as many features on",
+        "share_relu": "the same with an l1 cost, which leaves about 2 to 4 features on",
         "share_batch_top_k": "the same with features shared out over a batch",
         "share_nested": "the same with nested dictionaries of 8 and 48 features (Matryoshka)",
         "share_from_data": "pursuit whose features start at samples, not at random directions",

@@ -34,22 +34,33 @@ class Codebook(nn.Module):
         Number of codes.
     k : int
         Codes per position; those of the highest cosine with the activity.
+    commitment : float
+        How much of the derivative of `error` reaches the activity, to keep it at the length of its
+        codes: with 0 nothing does, and in training of a whole network it may grow without end.
     seed : int
         Draws the codes; `start_from` gives better ones.
+
+    Raises
+    ------
+    InvalidArgument
+        If a number is out of range.
 
     Attributes
     ----------
     codes : Tensor (code, input)
         The codebook.
     error : Tensor
-        Squared error of the last forward pass, a mean over positions; it trains the codes alone.
+        Squared error of the last forward pass, a mean over positions. It trains the codes, and the
+        activity as far as there is `commitment`.
     forced : Tensor or None
-        Indices of codes (k) that are given out at all positions, or (..., k) at each.
+        Indices of codes (k) that are given out at all positions, or (..., k) at each; where they
+        are -1, it is the chosen ones.
 
     References
     ----------
     Tamkin, Taufeeque and Goodman (2023), Codebook features: sparse and discrete interpretability
     for neural networks.
+    van den Oord, Vinyals and Kavukcuoglu (2017), Neural discrete representation learning.
 
     Examples
     --------
@@ -60,13 +71,17 @@ class Codebook(nn.Module):
     (torch.Size([2, 5, 8]), torch.Size([2, 5, 1]))
     """
 
-    def __init__(self, n_inputs: int, n_codes: int, k: int = 1, *, seed: int) -> None:
+    def __init__(
+        self, n_inputs: int, n_codes: int, k: int = 1, *, commitment: float = 0.0, seed: int
+    ) -> None:
         super().__init__()
         for number, name in ((n_inputs, "n_inputs"), (n_codes, "n_codes"), (k, "k")):
             at_least_one(number, name)
         if k > n_codes:
             raise InvalidArgument(f"k={k} of only {n_codes} codes; lower k")
-        self.k = k
+        if not 0 <= commitment < math.inf:
+            raise InvalidArgument(f"commitment must be 0 or more, not {commitment}")
+        self.k, self.commitment = k, float(commitment)
         rng = spawn_torch(seed, "codebook")
         self.codes = nn.Parameter(torch.randn(n_codes, n_inputs, generator=rng))
         self.error: Tensor | None = None
@@ -112,9 +127,11 @@ class Codebook(nn.Module):
         """
         index = self.choose(x)
         if self.forced is not None:
-            index = self.forced.to(x.device).expand(index.shape)
+            forced = self.forced.to(x.device)
+            index = torch.where(forced < 0, index, forced)
         output = self.codes[index].mean(-2)
-        self.error = (output - x.detach()).square().sum(-1).mean()
+        target = x.detach() + self.commitment * (x - x.detach())  # its value is x
+        self.error = (output - target).square().sum(-1).mean()
         return output + (x - x.detach())  # its value is that of the codes
 
     def loss(
@@ -234,3 +251,44 @@ def code_usage(index: Int[Tensor, "*position k"], n_codes: int) -> tuple[int, fl
     counts = torch.bincount(index.flatten(), minlength=n_codes).double()
     share = counts[counts > 0] / counts.sum()
     return len(share), round(math.exp(-float((share * share.log()).sum())), 12)
+
+
+def common_codes(
+    index: Int[Tensor, " sample"], label: Int[Tensor, " sample"], n_labels: int
+) -> Int[Tensor, " label"]:
+    """The code that stands most often for each label: the one to force, to say that label.
+
+    Parameters
+    ----------
+    index : Tensor (sample,)
+        The code of each sample, from `Codebook.choose`.
+    label : Tensor (sample,)
+        What each sample is, such as the state that it is in.
+    n_labels : int
+        How many labels there are.
+
+    Returns
+    -------
+    Tensor (label,)
+        Indices of codes, the lowest of equals; -1 (which forces nothing) for a label that no sample
+        has.
+
+    Raises
+    ------
+    InvalidArgument
+        If there are no samples, or an index or label is out of range.
+
+    Examples
+    --------
+    >>> from bregma.mechanism import common_codes
+    >>> common_codes(torch.tensor([7, 7, 2, 4]), torch.tensor([0, 0, 0, 2]), 3)
+    tensor([ 7, -1,  4])
+    """
+    if index.numel() == 0 or index.shape != label.shape or int(index.min()) < 0:
+        raise InvalidArgument("each sample needs a code and a label, and there must be samples")
+    if not 0 <= int(label.min()) <= int(label.max()) < n_labels:
+        raise InvalidArgument(f"labels must be 0 to {n_labels - 1}")
+    counts = torch.zeros(n_labels, int(index.max()) + 1, dtype=torch.int64, device=index.device)
+    counts.index_put_((label, index), torch.ones_like(index), accumulate=True)
+    most, code = counts.max(1)
+    return torch.where(most > 0, code, -1)
