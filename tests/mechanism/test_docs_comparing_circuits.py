@@ -14,3 +14,4 @@ def test_the_page_runs():
     assert abs(table["faithfulness"]["agreement", "capital"]) < 0.2
     assert names["split"].difference > 0.7
     assert names["split"].null.p_value == pytest.approx(1 / 3)
+    assert {m["links"] > 3 for m in names["shape"].values()} == {True}

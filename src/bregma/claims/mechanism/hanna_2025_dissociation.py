@@ -148,7 +148,7 @@ def averages(name: str, found: CircuitComparison) -> dict[str, float | Curve]:
         "copies": 1,
         "n_heads": 2,
         "n_grammar": 8,
-        "width": 24,
+        "width": 16,
         "steps": 200,
         "without": ("licensing", "binding", "successor", "indirect_object", "greater_than"),
         "prune": False,
