@@ -39,8 +39,8 @@ def modular_sums(n: int = 256, *, terms: int = 2, modulus: int = 7, seed: int) -
     Examples
     --------
     >>> print(modular_sums(1, terms=3, seed=0).text(0))
-    clean:   4 0 5 = -> 2, not 0
-    corrupt: 4 5 5 =
+    clean:   0 0 4 = -> 4, not 5
+    corrupt: 0 0 5 =
     """
     if n < 1 or terms not in (2, 3) or modulus < 3:
         raise InvalidArgument(

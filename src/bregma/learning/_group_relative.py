@@ -102,8 +102,8 @@ def group_relative_loss(
     Examples
     --------
     >>> log_p = torch.tensor([[0.5], [0.2]]).log()
-    >>> group_relative_loss(log_p, log_p, log_p, torch.tensor([1.0, -1.0])).item()
-    0.0
+    >>> group_relative_loss(log_p, log_p, log_p, torch.tensor([1.0, -0.5])).item()
+    -0.25
     """
     if not 0 < clip < 1 or not beta >= 0:
         raise InvalidArgument(
