@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from bregma.errors import InvalidArgument
 from bregma.mechanism.circuits._contrast import Metric, Pairs, logit_difference
@@ -60,6 +61,17 @@ class BackwardPaths:
         """Heads of the circuit."""
         return frozenset(sender for sender, _ in self.edges) & frozenset(self.every_head)
 
+    @property
+    def strength(self) -> xr.DataArray:
+        """For each head the largest absolute share that it has in any step; 0 if never asked."""
+        largest = dict.fromkeys(self.every_head, 0.0)
+        for step in self.steps:
+            share = abs(step.effects.share)
+            for name, x in zip(share["sender"].values.tolist(), share.values.tolist(), strict=True):
+                if name in largest:
+                    largest[name] = max(largest[name], x)
+        return xr.DataArray(list(largest.values()), dims=["head"], coords={"head": list(largest)})
+
     def to_frame(self) -> pd.DataFrame:
         """A row for each edge, in the order in which they were found.
 
@@ -71,13 +83,16 @@ class BackwardPaths:
         rows = [(*edge, share) for edge, share in self.edges.items()]
         return pd.DataFrame(rows, columns=["sender", "receiver", "share"])
 
-    def overlap(self, other: BackwardPaths) -> Overlap:
+    def overlap(self, other: BackwardPaths, n: int | None = None) -> Overlap:
         """How many heads two circuits of one model share, against chance.
 
         Parameters
         ----------
         other : BackwardPaths
             Of another task.
+        n : int, optional
+            Compare the n strongest heads of each task instead, sets of one size: a large circuit
+            shares more than a small one.
 
         Returns
         -------
@@ -87,11 +102,18 @@ class BackwardPaths:
         Raises
         ------
         InvalidArgument
-            Models with other heads, or a circuit without any.
+            Models with other heads, a circuit without any, or more than there are.
         """
         if self.every_head != other.every_head:
             raise InvalidArgument("the circuits are of models with other heads")
-        return overlap_of(self.heads, other.heads, len(self.every_head), "heads")
+        if n is not None and not 1 <= n <= len(self.every_head):
+            raise InvalidArgument(f"n must be 1 to {len(self.every_head)}, not {n}")
+        a, b = (p.heads if n is None else p._strongest(n) for p in (self, other))
+        return overlap_of(a, b, len(self.every_head), "heads")
+
+    def _strongest(self, n: int) -> frozenset[str]:
+        order = np.argsort(-self.strength.values, kind="stable")[:n]
+        return frozenset(self.every_head[i] for i in order)
 
 
 def backward_paths(
