@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -336,13 +337,31 @@ def labelled(
             continue
         steps = np.concatenate([o.spikes[p.name][0] for o in pieces])
         units = np.concatenate([o.spikes[p.name][1] for o in pieces])
-        spikes[p.name] = SpikeTrains(
-            (steps + 1) * made.dt,
-            units,
-            units=spike_units(p.name, p.size),
-            support=spike_support(begin, end.step, made.dt),
-        )
+        support = spike_support(begin, end.step, made.dt)
+        spikes[p.name] = partial(_trains, (steps + 1) * made.dt, units, p.name, p.size, support)
     for i, (name, probe) in enumerate(probes.items()):
         values = np.concatenate([o.traces[i] for o in pieces])
         traces[name] = trace(name, probe, values, begin, end.step, made.dt)
-    return Simulation(spikes, traces, end, made.dt, made.seed, engine)
+    return Simulation(_Asked(spikes), traces, end, made.dt, made.seed, engine)
+
+
+def _trains(times: Any, units: Any, name: str, size: int, support: Any) -> SpikeTrains:
+    return SpikeTrains(times, units, units=spike_units(name, size), support=support)
+
+
+class _Asked(Mapping[str, Any]):
+    """What functions make, once it is asked for: labels cost more than a short trial."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Any]]) -> None:
+        self.makers, self.made = dict(makers), dict[str, Any]()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.made:
+            self.made[name] = self.makers[name]()
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.makers)
+
+    def __len__(self) -> int:
+        return len(self.makers)
