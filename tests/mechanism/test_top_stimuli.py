@@ -100,7 +100,7 @@ def test_neurons_of_an_animal():
     counts = rng.poisson(rates[shows]).astype(float)
     table = {"unit": [f"n{i}" for i in range(8)], "area": ["V1"] * 4 + ["IT"] * 4}
     session = Recording.from_array(
-        counts, unit=table, presentation={"stimulus": [f"s{i}" for i in shows]}
+        counts.astype(int), unit=table, presentation={"stimulus": [f"s{i}" for i in shows]}
     )
     top = top_stimuli(session, k=2)
     means = counts.reshape(6, 5, 8).mean(1)

@@ -306,8 +306,9 @@ def top_stimuli(
                     _Best(group, len(labels), k, level=level, most=most, seed=seed)
                     for group in groups
                 ]
+            values = part.values.astype(np.result_type(part.values, np.float32), copy=False)
             for best in bests:
-                best.add(start, part.values)
+                best.add(start, values)
             bar.advance(part.n_presentations)
     rows = np.concatenate([best.rows for best in bests])
     return TopStimuli(
