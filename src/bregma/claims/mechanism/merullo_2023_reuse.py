@@ -201,9 +201,9 @@ def repair(wired: Wired, name: str, seed: int) -> dict[str, float]:
             says="The mover behind it then looks at the right answer, as its circuit predicts",
         ),
     ],
-    smoke={"steps": 30, "n_pairs": 2, "n_wired": 2, "n_repair": 8},
-    check={"steps": 900, "n_pairs": 24, "n_wired": 6, "n_repair": 64},
-    full={"steps": 20_000, "n_pairs": 100, "n_wired": 64, "n_repair": 500},
+    smoke={"steps": 15, "n_pairs": 2, "n_wired": 2, "n_heads": 2, "n_repair": 8},
+    check={"steps": 900, "n_pairs": 24, "n_wired": 6, "n_heads": 3, "n_repair": 64},
+    full={"steps": 20_000, "n_pairs": 100, "n_wired": 64, "n_heads": 6, "n_repair": 500},
     seeds=(1, 2, 3, 4),
     equations=[
         r"\text{effect}(h \to R) = \frac{m(x; R \leftarrow R(x; z_h \leftarrow z_h(x_c), "
@@ -227,11 +227,11 @@ print(attend(model, one.clean, {"1.h0": look / look.sum()}).answers.shape)
 """,
 )
 def merullo_2023_reuse(
-    *, seed: int, steps: int, n_pairs: int, n_wired: int, n_repair: int
+    *, seed: int, steps: int, n_pairs: int, n_wired: int, n_heads: int, n_repair: int
 ) -> dict[str, float | Curve]:
-    wired = wired_scenes(n_wired, seed=seed)
+    wired = wired_scenes(n_wired, n_heads=n_heads, seed=seed)
     known = {name: backward_paths(wired.net, pairs) for name, pairs in wired.tasks.items()}
-    misaimed = wired_scenes(n_repair, misaimed=True, seed=seed)
+    misaimed = wired_scenes(n_repair, n_heads=n_heads, misaimed=True, seed=seed)
     each = [
         validity(wired, name, found) | repair(misaimed, name, seed) for name, found in known.items()
     ]
