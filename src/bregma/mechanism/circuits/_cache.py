@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bregma.mechanism.circuits._contrast import batches
 from bregma.mechanism.circuits._stream import Stream, Vectors
 
 
@@ -45,6 +46,21 @@ def observe(stream: Stream, inputs: Tensor) -> Cache:
         mlp.append(after - x - written)
         x = after
     return Cache(*map(torch.stack, (before, heads, attention, mlp)))
+
+
+def mean_activity(stream: Stream, inputs: Tensor, batch_size: int) -> Cache:
+    """Mean over inputs at each token."""
+    sums: Cache | None = None
+    for rows in batches(len(inputs), batch_size):
+        found = observe(stream, inputs[rows]).mapped(lambda x: x.sum(1, keepdim=True))
+        if sums is None:
+            sums = found
+        else:
+            sums = replace(
+                sums, **{name: value + getattr(found, name) for name, value in vars(sums).items()}
+            )
+    assert sums is not None
+    return sums.mapped(lambda x: x / len(inputs))
 
 
 def go_on(

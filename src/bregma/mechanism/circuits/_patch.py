@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bregma.errors import InvalidArgument
-from bregma.mechanism.circuits._cache import Cache, go_on, observe
+from bregma.mechanism.circuits._cache import Cache, go_on, mean_activity, observe
 from bregma.mechanism.circuits._contrast import (
     Metric,
     Pairs,
@@ -164,7 +163,7 @@ def ablate(
     order = torch.from_numpy(another(len(pairs), seed))
     with as_stream(model, pairs.clean) as stream:
         if baseline == "mean":
-            mean = _mean(stream, pairs.clean, batch_size)
+            mean = mean_activity(stream, pairs.clean, batch_size)
 
         def given(stream: Stream, rows: slice) -> Cache:
             if baseline == "mean":
@@ -259,18 +258,3 @@ def _measured(
         for rows in batches(len(pairs), batch_size)
     ]
     return torch.cat(found).numpy()
-
-
-def _mean(stream: Stream, inputs: Tensor, batch_size: int) -> Cache:
-    """Mean over inputs at each token."""
-    sums: Cache | None = None
-    for rows in batches(len(inputs), batch_size):
-        found = observe(stream, inputs[rows]).mapped(lambda x: x.sum(1, keepdim=True))
-        if sums is None:
-            sums = found
-        else:
-            sums = replace(
-                sums, **{name: value + getattr(found, name) for name, value in vars(sums).items()}
-            )
-    assert sums is not None
-    return sums.mapped(lambda x: x / len(inputs))
