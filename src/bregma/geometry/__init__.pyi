@@ -23,6 +23,10 @@ from ._identification import identify as identify
 from ._infer_rdms import infer_rdms as infer_rdms
 from ._infer_rdms import score_rdms as score_rdms
 from ._infer_responses import infer_responses as infer_responses
+from ._magnitude import MagnitudeFit as MagnitudeFit
+from ._magnitude import fit_magnitude as fit_magnitude
+from ._magnitude_distances import magnitude_distances as magnitude_distances
+from ._magnitude_distances import reference_scale as reference_scale
 from ._movie import rdm_movie as rdm_movie
 from ._noise import noise_covariance as noise_covariance
 from ._noise import noise_precision as noise_precision
