@@ -80,3 +80,5 @@ from ._registers import Registers as Registers
 from ._registers import registers as registers
 from ._wired_spikes import WiredSpikes as WiredSpikes
 from ._wired_spikes import wired_spikes as wired_spikes
+from ._linear_prompts import LinearPrompts as LinearPrompts
+from ._linear_prompts import linear_prompts as linear_prompts

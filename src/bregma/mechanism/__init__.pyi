@@ -140,3 +140,8 @@ from .units._endpoint import EndpointCaptioner as EndpointCaptioner
 from .units._endpoint import EndpointPrior as EndpointPrior
 from .units._vision_language import LanguageModelPrior as LanguageModelPrior
 from .units._vision_language import VisionLanguageCaptioner as VisionLanguageCaptioner
+from .circuits._head_patterns import HeadCircuits as HeadCircuits
+from .circuits._head_patterns import diagonality as diagonality
+from .circuits._head_patterns import head_circuits as head_circuits
+from .circuits._head_patterns import homogeneity as homogeneity
+from .circuits._head_patterns import zero_sum as zero_sum

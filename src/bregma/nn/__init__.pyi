@@ -45,3 +45,4 @@ from ._hand_wired import Copy as Copy
 from ._hand_wired import Match as Match
 from ._hand_wired import WiredHead as WiredHead
 from ._hand_wired import hand_wired as hand_wired
+from ._prompt_attention import PromptAttention as PromptAttention
