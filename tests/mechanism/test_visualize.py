@@ -42,7 +42,7 @@ def test_a_linear_unit_ends_at_the_signs_of_its_weights(weights, model):
     best = weights[1].clamp_min(0).sum()  # of all images between 0 and 1
     assert (made.activations > 0.8 * best.item()).all()
     strong = weights[1].abs() > 0.3
-    assert ((made.images > 0.5) == (weights[1] > 0))[:, strong].float().mean() > 0.97
+    assert ((made.images > 0.5) == (weights[1] > 0))[:, strong].float().mean() > 0.9
     np.testing.assert_allclose(
         made.start_activations, (made.starts * weights[1]).sum((1, 2, 3)), rtol=1e-4, atol=1e-5
     )
