@@ -13,6 +13,7 @@ from small_nets import difference, net, pairs
 from bregma.datasets import wired_families, wired_induction, wired_scenes
 from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.mechanism import Contrast, TransformerGraph, circuit, overlap, path_patch
+from bregma.run import derive
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,27 @@ def test_evidence_names_its_nulls(found):
     assert evidence.n["edges"] == 5
     with pytest.raises(InvalidArgument, match="1 or more"):
         found.evidence(n=0, seed=0)
+
+
+def test_in_null_networks_a_circuit_is_looked_for_in_the_same_way(induction):
+    """Winners are compared with winners: else a network that learned nothing would look special."""
+    wired, graph = induction
+    asked = wired.tasks["induction"]
+    got = circuit(graph, asked, seed=0)
+    null = got.evidence(n=1, n_null_networks=3, seed=5).system_null
+    gains = []
+    for i in range(3):
+        twin = graph.again(derive(5, "null network", i))
+        try:
+            other = circuit(twin, asked, seed=0)
+        except NotIdentifiable:
+            gains.append(0.0)
+            continue
+        two = twin.measure(other.test, [other.kept & False, other.kept]).mean(1)
+        gains.append(two[1] - two[0])
+    np.testing.assert_allclose(null.values, gains, rtol=1e-6)
+    assert 0.0 in gains  # one of them does not tell the prompts apart the right way round
+    assert max(gains) > 0
 
 
 def test_nodes_and_table(induction, found):

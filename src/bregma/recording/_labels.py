@@ -48,8 +48,8 @@ def check_ids(ids: Labels, what: str) -> None:
         raise InvalidRecording(f"{what} ids hold NaN or infinity; give every {what} a name")
     if ids.dtype.kind == "U" and (ids == "").any():
         raise InvalidRecording(f"{what} ids hold empty text; give every {what} a name")
-    names, counts = np.unique(ids, return_counts=True)
-    if (counts > 1).any():
+    if len(set(ids.tolist())) < len(ids):  # a set is several times faster than sorting
+        names, counts = np.unique(ids, return_counts=True)
         raise InvalidRecording(
             f"{what} ids are given more than once: {shown(names[counts > 1])}; "
             f"make them unique, for example by putting subject or session before the name"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from bregma.errors import InvalidArgument
+from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.evidence import Ceiling, Evidence, Interval, Null, bootstrap_interval
 from bregma.mechanism.circuits._contrast import Metric, Pairs
 from bregma.mechanism.circuits._faithful import Judge, check_total, grow
@@ -38,7 +38,7 @@ class Circuit:
     metric : callable
         What is measured.
     search : callable
-        From the graph of another network and a number of edges to those found in the same way.
+        From the graph of another network to the edges that are found in the same way.
     """
 
     graph: Graph = field(repr=False)
@@ -48,7 +48,7 @@ class Circuit:
     tested: float
     test: Pairs = field(repr=False)
     metric: Metric = field(repr=False)
-    search: Callable[[Graph, int], Kept] = field(repr=False)
+    search: Callable[[Graph], Kept] = field(repr=False)
 
     @property
     def edges(self) -> list[Edge]:
@@ -106,8 +106,8 @@ class Circuit:
         n : int
             How many random circuits with as many edges, all of which lead to the answer.
         n_null_networks : int
-            In how many networks that learned nothing the best circuit with as many edges is
-            looked for in the same way, on the same pairs.
+            In how many networks that learned nothing a circuit is looked for in the same way, on
+            the same pairs; where there is none, it adds nothing.
         level : float
             Of the interval.
         seed : int
@@ -137,12 +137,10 @@ class Circuit:
         gains = measured[1:] - measured[0]
         whole, own = gains[0], gains[1]
         check_total(measured[1].mean(), measured[0].mean())
-        twins = []
-        for i in range(n_null_networks):
-            twin = self.graph.again(derive(seed, "null network", i))
-            kept = self.search(twin, size)
-            two = twin.measure(self.test, [none, kept], metric=self.metric)
-            twins.append(float((two[1] - two[0]).mean()))
+        twins = [
+            self._gain_of(self.graph.again(derive(seed, "null network", i)))
+            for i in range(n_null_networks)
+        ]
         score = float(own.mean())
         normalised = score / float(whole.mean())
         return Evidence(
@@ -168,8 +166,8 @@ class Circuit:
             system_null=Null.of(
                 score,
                 twins,
-                exchanged="the network with ones of weights drawn anew, and the circuit with the "
-                "best of theirs",
+                exchanged="the network with ones of weights drawn anew, and the circuit with what "
+                "is found in them in the same way",
             )
             if twins
             else None,
@@ -181,6 +179,16 @@ class Circuit:
             seed=seed,
             citations=("phipson2010permutation",),
         )  # fmt: skip
+
+    def _gain_of(self, twin: Graph) -> float:
+        """What the circuit of another network adds to the measure of corrupt inputs."""
+        try:
+            kept = self.search(twin)
+        except NotIdentifiable:
+            return 0.0
+        none = np.zeros_like(kept)
+        before, after = twin.measure(self.test, [none, kept], metric=self.metric).mean(1)
+        return float(after - before)
 
 
 def interval_of_mean(samples: Float[np.ndarray, " pair"], level: float, seed: int) -> Interval:

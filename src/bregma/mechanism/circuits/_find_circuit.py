@@ -88,16 +88,19 @@ def found_on(
 ) -> Circuit:
     """The circuit that is looked for on these pairs, and tested on those."""
 
-    def search(other: Graph, size: int) -> Kept:
-        return grow(other, np.abs(other.attribute(select, metric=metric, **how)), size)
+    def search(other: Graph) -> tuple[Judge, Kept, Float[np.ndarray, "sender receiver"]]:
+        judge = Judge(other, select, metric)
+        scores = other.attribute(select, metric=metric, **how)
+        kept = _smallest(judge, np.abs(scores), faithfulness)
+        if prune:
+            kept = _pruned(judge, kept, np.abs(scores), faithfulness)
+        return judge, kept, scores
 
-    judge = Judge(graph, select, metric)
-    scores = graph.attribute(select, metric=metric, **how)
-    kept = _smallest(judge, np.abs(scores), faithfulness)
-    if prune:
-        kept = _pruned(judge, kept, np.abs(scores), faithfulness)
+    judge, kept, scores = search(graph)
     [selected], [tested] = judge(kept), Judge(graph, test, metric)(kept)
-    return Circuit(graph, kept, scores, selected, tested, test, metric, search)
+    return Circuit(
+        graph, kept, scores, selected, tested, test, metric, lambda other: search(other)[1]
+    )
 
 
 def _smallest(judge: Judge, strength: Float[np.ndarray, "sender receiver"], wanted: float) -> Kept:
