@@ -91,19 +91,18 @@ def test_in_null_networks_a_circuit_is_looked_for_in_the_same_way(induction):
     asked = wired.tasks["induction"]
     got = circuit(graph, asked, seed=0)
     null = got.evidence(n=1, n_null_networks=3, seed=5).system_null
-    gains = []
-    for i in range(3):
+    n_found = 0
+    for i, gain in enumerate(null.values):
         twin = graph.again(derive(5, "null network", i))
         try:
             other = circuit(twin, asked, seed=0)
-        except NotIdentifiable:
-            gains.append(0.0)
+        except NotIdentifiable:  # on the pairs to find it, or on those to test it
+            assert gain <= 0
             continue
-        two = twin.measure(other.test, [other.kept & False, other.kept]).mean(1)
-        gains.append(two[1] - two[0])
-    np.testing.assert_allclose(null.values, gains, rtol=1e-6)
-    assert 0.0 in gains  # one of them does not tell the prompts apart the right way round
-    assert max(gains) > 0
+        before, after = twin.measure(other.test, [other.kept & False, other.kept]).mean(1)
+        assert gain == pytest.approx(after - before, rel=1e-6)
+        n_found += 1
+    assert 0 < n_found < 3
 
 
 def test_nodes_and_table(induction, found):
