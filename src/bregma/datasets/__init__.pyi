@@ -82,3 +82,5 @@ from ._wired_spikes import WiredSpikes as WiredSpikes
 from ._wired_spikes import wired_spikes as wired_spikes
 from ._linear_prompts import LinearPrompts as LinearPrompts
 from ._linear_prompts import linear_prompts as linear_prompts
+from ._planted_sinks import PlantedSinks as PlantedSinks
+from ._planted_sinks import planted_sinks as planted_sinks

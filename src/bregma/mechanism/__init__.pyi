@@ -145,3 +145,9 @@ from .circuits._head_patterns import diagonality as diagonality
 from .circuits._head_patterns import head_circuits as head_circuits
 from .circuits._head_patterns import homogeneity as homogeneity
 from .circuits._head_patterns import zero_sum as zero_sum
+from .circuits._attention_sinks import AttentionSinks as AttentionSinks
+from .circuits._attention_sinks import attention_sinks as attention_sinks
+from .circuits._perceptron_edits import RescaleAlong as RescaleAlong
+from .circuits._perceptron_edits import edited_answers as edited_answers
+from .circuits._sink_writings import SinkWriting as SinkWriting
+from .circuits._sink_writings import sink_writings as sink_writings
