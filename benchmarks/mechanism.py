@@ -1,4 +1,4 @@
-"""Mechanism against its peers, all tables: training of sparse dictionaries, grids of patching.
+"""Mechanism against its peers, all tables: sparse dictionaries, grids of patching, recording.
 
     python benchmarks/mechanism.py [--peer-python PATH]
 
@@ -23,6 +23,7 @@ def main() -> int:
     parts = (
         ["mechanism_dictionaries.py", "--peer-python", asked.peer_python],
         ["mechanism_patching.py"],
+        ["mechanism_recording.py"],
     )
     return max(
         subprocess.call([sys.executable, str(folder / script), *options])

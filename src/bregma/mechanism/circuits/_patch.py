@@ -160,7 +160,7 @@ def ablate(
         ablate, pairs=pairs, part=part, baseline=baseline, tokens=tokens, metric=metric,
         batch_size=batch_size, seed=seed,
     )  # fmt: skip
-    order = torch.from_numpy(another(len(pairs), seed))
+    order = torch.from_numpy(another(len(pairs), seed)) if baseline == "resample" else None
     with as_stream(model, pairs.clean) as stream:
         if baseline == "mean":
             mean = mean_activity(stream, pairs.clean, batch_size)
@@ -168,7 +168,7 @@ def ablate(
         def given(stream: Stream, rows: slice) -> Cache:
             if baseline == "mean":
                 return mean
-            other = order[rows] if baseline == "resample" else rows
+            other = rows if order is None else order[rows]
             found = observe(stream, pairs.clean[other])
             return found.mapped(torch.zeros_like) if baseline == "zero" else found
 
