@@ -64,9 +64,9 @@ def looked_for(graph: Graph, pairs: Any, seed: int) -> Circuit | None:
         return None
 
 
-def is_more_than_nothing(found: Circuit, seed: int) -> bool:
-    """Against what is found in 19 networks that learned nothing."""
-    null = found.evidence(n=1, n_null_networks=19, seed=seed).system_null
+def is_more_than_nothing(found: Circuit, n: int, seed: int) -> bool:
+    """Against what is found in n networks that learned nothing."""
+    null = found.evidence(n=1, n_null_networks=n, seed=seed).system_null
     return null is not None and null.p_value <= LEVEL
 
 
@@ -137,9 +137,9 @@ def growth(found: Circuit, name: str) -> Curve:
             says="Those of wired, trained and spiking networks are, at the same level",
         ),
     ],
-    smoke={"n_pairs": 8, "n_random": 1, "n_rewired": 1, "relays": (1,)},
-    check={"n_pairs": 16, "n_random": 8, "n_rewired": 8, "relays": (1, 2)},
-    full={"n_pairs": 128, "n_random": 100, "n_rewired": 50, "relays": (1, 2, 3, 4)},
+    smoke={"n_pairs": 8, "n_random": 1, "n_rewired": 1, "n_null": 1, "relays": (1,)},
+    check={"n_pairs": 16, "n_random": 8, "n_rewired": 8, "n_null": 19, "relays": (1, 2)},
+    full={"n_pairs": 128, "n_random": 100, "n_rewired": 50, "n_null": 99, "relays": (1, 2, 3, 4)},
     seeds=(1, 2, 3, 4),
     equations=[
         r"F(C) = \frac{m(C) - m(\varnothing)}{m(\text{all}) - m(\varnothing)}, \qquad "
@@ -159,7 +159,13 @@ print(circuit(SpikingGraph(spikes.system, "O"), sides, seed=0).to_frame())
 """,
 )
 def conmy_2023_discovery(
-    *, seed: int, n_pairs: int, n_random: int, n_rewired: int, relays: tuple[int, ...]
+    *,
+    seed: int,
+    n_pairs: int,
+    n_random: int,
+    n_rewired: int,
+    n_null: int,
+    relays: tuple[int, ...],
 ) -> dict[str, float | Curve]:
     found: dict[str, list[tuple[Circuit, Set[Any]]]] = {"wired": [], "trained": [], "spiking": []}
     for wired in (
@@ -190,7 +196,7 @@ def conmy_2023_discovery(
     nothing = [looked_for(other, prompts, seed) for other in untrained]
     naive = [c is not None and c.tested >= WANTED / 2 for c in nothing]
     alarms = [
-        c is not None and is_more_than_nothing(c, derive(seed, "test", i))
+        c is not None and is_more_than_nothing(c, n_null, derive(seed, "test", i))
         for i, c in enumerate(nothing)
     ]
     some = [group[0][0] for group in found.values()]
@@ -200,7 +206,7 @@ def conmy_2023_discovery(
         "alarms": float(np.mean(alarms)),
         "naive_alarms": float(np.mean(naive)),
         "spiking_alarms": float(np.mean(spiking_alarms)),
-        "discovered": float(np.mean([is_more_than_nothing(c, seed) for c in some])),
+        "discovered": float(np.mean([is_more_than_nothing(c, n_null, seed) for c in some])),
         "tested": float(np.mean([c.tested for group in found.values() for c, _ in group])),
     }
     for kind, group in found.items():
