@@ -147,7 +147,7 @@ def specialisation(first: ArrayLike, second: ArrayLike) -> Float[np.ndarray, " p
 
     Examples
     --------
-    >>> specialisation([0.4, 0.0, 0.3], [0.0, 0.5, 0.1]).tolist()
+    >>> specialisation([0.4, 0.0, 0.75], [0.0, 0.5, 0.25]).tolist()
     [1.0, -1.0, 0.5]
     """
     one, two = np.asarray(first, float), np.asarray(second, float)
