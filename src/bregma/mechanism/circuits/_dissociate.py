@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from bregma.mechanism.circuits._double_dissociation import (
 )
 from bregma.run import spawn
 
+Parts = tuple[str, ...]
 Trials = tuple[Float[np.ndarray, " first"], Float[np.ndarray, " second"]]
 # Removed parts, and half of the trials (0 to choose, 1 to test) -> scores of each trial, larger is
 # better, of the first and of the second ability.
@@ -75,7 +77,8 @@ def dissociate(
     score : callable
         ``score(removed, half)`` gives the scores of every trial of either ability: of a network
         without these parts (`PartRemoval`), of a circuit without these populations, from a table
-        of lesions. Both on one scale, such as shares of the intact score.
+        of lesions. Both on one scale, such as shares of the intact score. It is asked once for
+        each set of parts.
     parts : sequence of str
         What can be removed.
     size : int
@@ -122,15 +125,20 @@ def dissociate(
             f"size must be from 1 to {len(names) // 2}, half of the parts, least in [0, 1) and n "
             f"1 or more, not {size}, {least} and {n}"
         )
-    intact = _means(score, (), 0)
-    drops = np.array([intact - _means(score, (name,), 0) for name in names])
+
+    @cache  # random sets meet each other
+    def scores(removed: tuple[str, ...], half: int) -> Trials:
+        return _scores(score, removed, half)
+
+    intact = _means(scores((), 0))
+    drops = np.array([intact - _means(scores((name,), 0)) for name in names])
     special = specialisation(*drops.T)
     able = drops > ROUNDING * np.abs(drops).max()
     one = _top(names, drops[:, 0], able[:, 0] & (special > least), size)
     two = _top(names, drops[:, 1], able[:, 1] & (special < -least), size)
-    tested, lost = _tested(score, one, two, n, level, seed)
+    tested, lost = _tested(scores((), 1), scores(one, 1), scores(two, 1), n, level, seed)
     values = [
-        _index(_scores(score, a, 1), _scores(score, b, 1))
+        _index(scores(a, 1), scores(b, 1))
         for a, b in _random_sets(names, groups, one, two, n, seed)
     ]
     table = pd.DataFrame(
@@ -143,11 +151,11 @@ def dissociate(
         exchanged="the parts for either ability with random ones, as many of each stratum",
         n_arrangements=_n_sets(groups, _counts(names, groups, one), _counts(names, groups, two)),
     )
-    return Dissociated(one, two, table, lost, tested, null)
+    return Dissociated(list(one), list(two), table, lost, tested, null)
 
 
-def _scores(score: Score, removed: Sequence[str], half: int) -> Trials:
-    first, second = (np.asarray(x, float) for x in score(tuple(removed), half))
+def _scores(score: Score, removed: tuple[str, ...], half: int) -> Trials:
+    first, second = (np.asarray(x, float) for x in score(removed, half))
     for which, x in (("first", first), ("second", second)):
         if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all():
             raise InvalidArgument(
@@ -157,27 +165,26 @@ def _scores(score: Score, removed: Sequence[str], half: int) -> Trials:
     return first, second
 
 
-def _means(score: Score, removed: Sequence[str], half: int) -> Float[np.ndarray, " ability"]:
-    return np.array([x.mean() for x in _scores(score, removed, half)])
+def _means(trials: Trials) -> Float[np.ndarray, " ability"]:
+    return np.array([x.mean() for x in trials])
 
 
-def _top(names: list[str], drop: np.ndarray, able: np.ndarray, size: int) -> list[str]:
+def _top(names: list[str], drop: np.ndarray, able: np.ndarray, size: int) -> Parts:
     """Those whose removal costs most, in the order of all parts."""
     among = np.flatnonzero(able)
     best = among[np.argsort(-drop[among], kind="stable")][:size]
-    return [names[i] for i in sorted(best)]
+    return tuple(names[i] for i in sorted(best))
 
 
 def _tested(
-    score: Score, one: list[str], two: list[str], n: int, level: float, seed: int
+    intact: Trials, a: Trials, b: Trials, n: int, level: float, seed: int
 ) -> tuple[DoubleDissociation, pd.DataFrame]:
-    a, b, intact = _scores(score, one, 1), _scores(score, two, 1), _means(score, (), 1)
     # A trial of an ability, with its own parts removed and with the others.
     found = double_dissociation(
         np.stack([a[0], b[0]], 1), np.stack([a[1], b[1]], 1), n=n, level=level, seed=seed
     )
     lost = pd.DataFrame(
-        [intact - [x.mean() for x in a], intact - [x.mean() for x in b]],
+        [_means(intact) - _means(a), _means(intact) - _means(b)],
         index=pd.Index(["first", "second"], name="removed"),
         columns=pd.Index(["first", "second"], name="ability"),
     )
@@ -188,14 +195,14 @@ def _index(a: Trials, b: Trials) -> float:
     return float((b[0] - a[0]).mean() + (a[1] - b[1]).mean())
 
 
-def _counts(names: list[str], groups: list[Hashable], chosen: list[str]) -> dict[Hashable, int]:
+def _counts(names: list[str], groups: list[Hashable], chosen: Parts) -> dict[Hashable, int]:
     own = [group for name, group in zip(names, groups, strict=True) if name in chosen]
     return {group: own.count(group) for group in dict.fromkeys(groups)}
 
 
 def _random_sets(
-    names: list[str], groups: list[Hashable], one: list[str], two: list[str], n: int, seed: int
-) -> list[tuple[list[str], list[str]]]:
+    names: list[str], groups: list[Hashable], one: Parts, two: Parts, n: int, seed: int
+) -> list[tuple[Parts, Parts]]:
     """Two sets without a common part, with as many of each stratum."""
     rng = spawn(seed, "dissociate", "random sets")
     n_one, n_two = _counts(names, groups, one), _counts(names, groups, two)
@@ -207,7 +214,7 @@ def _random_sets(
             order = [of_it[i] for i in rng.permutation(len(of_it))]
             a += order[: n_one[group]]
             b += order[n_one[group] : n_one[group] + n_two[group]]
-        drawn.append((a, b))
+        drawn.append((tuple(sorted(a, key=names.index)), tuple(sorted(b, key=names.index))))
     return drawn
 
 
