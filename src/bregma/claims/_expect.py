@@ -88,7 +88,7 @@ class Expect:
         return "below" if self.above is None else "above"
 
     @property
-    def reference(self) -> str | float:
+    def reference(self) -> str | float | int:
         """What the measure is held against."""
         return self.below if self.above is None else self.above  # type: ignore[return-value]
 

@@ -150,7 +150,7 @@ def captioned_scenes(
     --------
     >>> scenes = captioned_scenes(2, seed=0)
     >>> scenes.images.shape, scenes.captions()[0][:34]
-    ((2, 30, 30, 3), 'a red plain cross at the top right')
+    ((2, 30, 30, 3), 'a green plain circle at the top ri')
     """
     if n < 1 or not 1 <= objects <= 8 or not noise >= 0:
         raise InvalidArgument(
