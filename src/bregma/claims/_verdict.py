@@ -107,7 +107,9 @@ def _judge(expect: Expect, seeds: Sequence[Mapping[str, float]]) -> Judged:
     return Judged(
         expect=expect,
         measured=np.array([measures[expect.measure] for measures in seeds]),
-        reference=np.array([m[against] if isinstance(against, str) else against for m in seeds]),
+        reference=np.array(
+            [float(m[against] if isinstance(against, str) else against) for m in seeds]
+        ),
         direction=direction,
         size=size,
         effect_size=float(both[:, 0].mean() / spread) if spread > 0 else None,
