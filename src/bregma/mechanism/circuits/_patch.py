@@ -160,7 +160,8 @@ def ablate(
         ablate, pairs=pairs, part=part, baseline=baseline, tokens=tokens, metric=metric,
         batch_size=batch_size, seed=seed,
     )  # fmt: skip
-    order = torch.from_numpy(another(len(pairs), seed)) if baseline == "resample" else None
+    # A mean, too, is one of others.
+    order = None if baseline == "zero" else torch.from_numpy(another(len(pairs), seed))
     with as_stream(model, pairs.clean) as stream:
         if baseline == "mean":
             mean = mean_activity(stream, pairs.clean, batch_size)
