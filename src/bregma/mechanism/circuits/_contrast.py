@@ -145,6 +145,23 @@ def ends(pairs: Pairs, direction: str) -> tuple[Any, Any, str]:
     raise InvalidArgument(f"direction={direction!r} is neither 'denoise' nor 'noise'")
 
 
+BASELINES = ("mean", "zero", "resample")  # what comes instead of what is taken out
+
+
+def check_baseline(baseline: str) -> None:
+    if baseline not in BASELINES:
+        raise InvalidArgument(f"baseline={baseline!r} is none of {', '.join(BASELINES)}")
+
+
+def others(baseline: str, n: int, seed: int) -> Int[np.ndarray, " row"]:
+    """Rows whose activity comes instead of each of n: random ones, or those themselves."""
+    check_baseline(baseline)
+    if baseline == "zero":
+        return np.arange(n)
+    order = another(n, seed)  # a mean, too, is one of others
+    return order if baseline == "resample" else np.arange(n)
+
+
 def another(n: int, seed: int) -> Int[np.ndarray, " row"]:
     """For each of n rows another one: a random cycle through all."""
     if n < 2:

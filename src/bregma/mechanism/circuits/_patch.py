@@ -17,10 +17,10 @@ from bregma.mechanism.circuits._cache import Cache, go_on, mean_activity, observ
 from bregma.mechanism.circuits._contrast import (
     Metric,
     Pairs,
-    another,
     batches,
     ends,
     logit_difference,
+    others,
 )
 from bregma.mechanism.circuits._effects import Effects
 from bregma.mechanism.circuits._read import as_stream
@@ -154,14 +154,11 @@ def ablate(
     InvalidArgument
         The model is not read as a transformer, or there is no such part or baseline.
     """
-    if baseline not in ("mean", "zero", "resample"):
-        raise InvalidArgument(f"baseline={baseline!r} is neither 'mean', 'zero' nor 'resample'")
+    order = torch.from_numpy(others(baseline, len(pairs), seed))
     again = partial(
         ablate, pairs=pairs, part=part, baseline=baseline, tokens=tokens, metric=metric,
         batch_size=batch_size, seed=seed,
     )  # fmt: skip
-    # A mean, too, is one of others.
-    order = None if baseline == "zero" else torch.from_numpy(another(len(pairs), seed))
     with as_stream(model, pairs.clean) as stream:
         if baseline == "mean":
             mean = mean_activity(stream, pairs.clean, batch_size)
@@ -169,8 +166,7 @@ def ablate(
         def given(stream: Stream, rows: slice) -> Cache:
             if baseline == "mean":
                 return mean
-            other = rows if order is None else order[rows]
-            found = observe(stream, pairs.clean[other])
+            found = observe(stream, pairs.clean[order[rows]])
             return found.mapped(torch.zeros_like) if baseline == "zero" else found
 
         values, before = _grid(

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bregma.errors import InvalidArgument
-from bregma.mechanism.circuits._contrast import Metric, Pairs, another, ends, logit_difference
+from bregma.mechanism.circuits._contrast import Metric, Pairs, ends, logit_difference, others
 from bregma.mechanism.circuits._effects import Effects
 from bregma.recording import Recording, Stimuli
 from bregma.run import progress as show_progress
@@ -94,12 +94,11 @@ def patch_units(
         direction=direction, metric=metric,
     )  # fmt: skip
     ask = _Asked(system, answers, answer_units, pairs, metric)
-    shown = as_stimuli(np.asarray(base))
-    given = ask.activity(sites, as_stimuli(np.asarray(source)), shown)
+    shown, other = (as_stimuli(np.asarray(x)) for x in (base, source))
+    given = ask.activity(sites, other, shown)
     values, before = ask.each(given, by, lambda site, part, _: Patch(site, part), shown, progress)
-    after = ask.measured(system, as_stimuli(np.asarray(source)))
     name = f"patching of each {by or 'site'} ({kind})"
-    return Effects(values, after - before, name, system, again)
+    return Effects(values, ask.measured(system, other) - before, name, system, again)
 
 
 def ablate_units(
@@ -140,8 +139,7 @@ def ablate_units(
     UnknownName
         A site that is not there; the message has the nearest names.
     """
-    if baseline not in ("mean", "zero", "resample"):
-        raise InvalidArgument(f"baseline={baseline!r} is neither 'mean', 'zero' nor 'resample'")
+    order = others(baseline, len(pairs), seed).tolist()
 
     def change(site: str, part: Recording, units: Any) -> Perturbation:
         if baseline == "resample":
@@ -156,12 +154,11 @@ def ablate_units(
         baseline=baseline, metric=metric, seed=seed,
     )  # fmt: skip
     ask = _Asked(system, answers, answer_units, pairs, metric)
-    clean = as_stimuli(np.asarray(pairs.clean))
-    other = clean[another(len(pairs), seed).tolist()] if baseline == "resample" else clean
-    values, before = ask.each(ask.activity(sites, other, clean), by, change, clean, progress)
-    after = ask.measured(system, as_stimuli(np.asarray(pairs.corrupt)))
+    clean, corrupt = (as_stimuli(np.asarray(x)) for x in (pairs.clean, pairs.corrupt))
+    given = ask.activity(sites, clean[order], clean)
+    values, before = ask.each(given, by, change, clean, progress)
     name = f"ablation of each {by or 'site'} ({baseline})"
-    return Effects(values, after - before, name, system, again)
+    return Effects(values, ask.measured(system, corrupt) - before, name, system, again)
 
 
 class _Asked:

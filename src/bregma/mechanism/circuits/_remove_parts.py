@@ -11,14 +11,12 @@ from torch import Tensor
 
 from bregma.errors import InvalidArgument
 from bregma.mechanism.circuits._cache import Cache, mean_activity, observe
-from bregma.mechanism.circuits._contrast import batches
+from bregma.mechanism.circuits._contrast import batches, check_baseline
 from bregma.mechanism.circuits._graph import number_of
 from bregma.mechanism.circuits._read import as_stream
 from bregma.mechanism.circuits._stream import Stream
 from bregma.mechanism.circuits._walk import names_of
 from bregma.run import spawn_torch
-
-BASELINES = ("mean", "zero", "resample")
 
 
 class PartRemoval:
@@ -74,8 +72,7 @@ class PartRemoval:
         batch_size: int = 64,
         seed: int = 0,
     ) -> None:
-        if baseline not in BASELINES:
-            raise InvalidArgument(f"baseline={baseline!r} is none of {', '.join(BASELINES)}")
+        check_baseline(baseline)
         if batch_size < 1 or not len(reference):
             raise InvalidArgument(
                 f"batch_size must be 1 or more and there must be reference inputs, not "
