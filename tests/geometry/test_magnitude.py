@@ -142,6 +142,16 @@ def test_intervals_of_items_are_wider_where_items_have_noise():
     assert found.interval(n=50, seed=1) == found.interval(n=50, seed=1)
 
 
+def test_resamples_that_say_nothing_are_left_out():
+    y = np.array([1500.0, 1700, 1900, 2000, 2100, 2400])  # a quarter has three items or fewer
+    found = fit_magnitude(rated(y, "reference", noise=0), y, references=ASKED, folds=3, seed=0)
+    with np.errstate(all="raise"):
+        interval = found.interval(n=200, seed=0)
+    assert interval.low == interval.high == 2025  # any four pairs without noise say it
+    assert "over 200" not in interval.kind
+    assert "over 200" in found.interval(n=200, over="pairs", seed=0).kind
+
+
 def test_an_rdm_and_other_magnitudes():
     numbers = np.arange(0.0, 10.0)  # no logarithm of 0
     d = np.stack([rated(numbers, "linear", seed=s) for s in range(3)])

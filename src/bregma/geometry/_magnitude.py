@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,12 @@ from bregma.recording import Dissimilarity
 from bregma.run import derive, spawn
 
 from ._magnitude_distances import FIXED, REFERENCE, pairwise, reference_scale
+from ._magnitude_lines import errors, held_out, splits
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 Pairs = Float[np.ndarray, " pair"]
-Weights = Float[np.ndarray, "draw pair"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class MagnitudeFit:
     values : array (item,)
         The magnitudes.
     dissimilarity : array (pair,)
-        Mean over RDMs.
+        Mean over RDMs, less its mean over pairs.
     score : dict of str to float
         R2 of pairs with an item that was held out, by account; that of ``"reference"`` had to find
         its reference without them.
@@ -87,7 +87,8 @@ class MagnitudeFit:
     ) -> Interval:
         """Where the reference lies, from resampled items and pairs.
 
-        Pairs share items: resampling pairs alone gives too narrow an interval.
+        Pairs share items: resampling pairs alone gives too narrow an interval. Resamples of three
+        pairs or fewer, which any reference would fit, are left out.
 
         Parameters
         ----------
@@ -109,6 +110,8 @@ class MagnitudeFit:
         ------
         InvalidArgument
             A level outside (0, 1), too few resamples, or something else to draw.
+        NotIdentifiable
+            So few items that no resample says anything.
         """
         if not 0 < level < 1 or n < 10 or over not in ("items and pairs", "pairs"):
             raise InvalidArgument(
@@ -122,9 +125,12 @@ class MagnitudeFit:
             drawn = rng.multinomial(items, np.full(items, 1 / items), size=n).astype(float)
             i, j = np.triu_indices(items, 1)
             weight *= drawn[:, i] * drawn[:, j]
-        errors = _errors(self._seen(), self.dissimilarity, weight)  # (reference, draw)
-        ends = np.quantile(self.references[errors.argmin(0)], [(1 - level) / 2, (1 + level) / 2])
-        kind = f"percentiles over {n} resamples of {over}"
+        weight = weight[(weight > 0).sum(1) > 3]  # a line and a reference are three free numbers
+        if not len(weight):
+            raise NotIdentifiable(f"no resample of {items} items has enough pairs; use more items")
+        best = errors(self._seen(), self.dissimilarity, weight).argmin(0)
+        ends = np.quantile(self.references[best], [(1 - level) / 2, (1 + level) / 2])
+        kind = f"percentiles over {len(weight)} resamples of {over}"
         return Interval(float(ends[0]), float(ends[1]), level, kind)
 
     def p_value(self, *, n: int = 199, seed: int) -> float:
@@ -148,7 +154,7 @@ class MagnitudeFit:
         i, j = np.triu_indices(items, 1)
         square[i, j] = square[j, i] = self.dissimilarity
         seen, parts = self._seen(), self._parts()
-        null = [_held_out(seen, square[order[i], order[j]], parts)[0] for order in found.order]
+        null = [held_out(seen, square[order[i], order[j]], parts)[0] for order in found.order]
         return permutation_p(self.score[REFERENCE], null, exact=found.exact)
 
     def plot(self) -> go.Figure:
@@ -176,7 +182,7 @@ class MagnitudeFit:
         return pairwise(reference_scale(self.values, self.references[:, None]))
 
     def _parts(self) -> list[tuple[Any, Any]]:
-        return list(_splits(len(self.values), self.folds, self.seed))
+        return list(splits(len(self.values), self.folds, self.seed))
 
 
 def fit_magnitude(
@@ -247,11 +253,11 @@ def fit_magnitude(
         name: make(y)[None] for name, make in FIXED.items() if name != "log" or y.min() > 0
     }
     distances[REFERENCE] = pairwise(reference_scale(y, tried[:, None]))
-    parts = list(_splits(len(y), folds, seed))
+    parts = list(splits(len(y), folds, seed))
     score, bic, everything = {}, {}, np.ones((1, len(given)))
     for name, d in distances.items():
-        score[name], scan = _held_out(d, given, parts)
-        error = _errors(d, given, everything)[:, 0]
+        score[name], scan = held_out(d, given, parts)
+        error = errors(d, given, everything)[:, 0]
         n_free = 3 if name == REFERENCE else 2
         floor = 1e-300  # of an account that leaves nothing over
         bic[name] = len(given) * float(np.log(max(error.min(), floor) / len(given)))
@@ -260,52 +266,6 @@ def fit_magnitude(
     return MagnitudeFit(
         y, given, score, bic, float(tried[error.argmin()]), tried, scan, folds, seed
     )
-
-
-def _errors(
-    distance: Float[np.ndarray, "reference pair"], y: Pairs, weight: Weights
-) -> Float[np.ndarray, "reference draw"]:
-    """Weighted squared error of the best line with a slope of 0 or more."""
-    slope, level = _lines(distance, y, weight)
-    # Of the best line, and of a level one where the slope would be negative.
-    return weight @ y**2 - level * (weight @ y) - slope * ((distance * y) @ weight.T)
-
-
-def _lines(
-    distance: Float[np.ndarray, "reference pair"], y: Pairs, weight: Weights
-) -> tuple[Any, Any]:
-    """Slope and level of the best line, each (reference, draw)."""
-    w = weight.sum(1)
-    total = distance @ weight.T
-    variance = distance**2 @ weight.T - total**2 / w
-    covariance = (distance * y) @ weight.T - total * (weight @ y) / w
-    slope = np.maximum(covariance, 0) / np.maximum(variance, 1e-12 * (1 + distance.max() ** 2))
-    return slope, (weight @ y - slope * total) / w
-
-
-def _held_out(
-    distance: Float[np.ndarray, "reference pair"], y: Pairs, parts: list[tuple[Any, Any]]
-) -> tuple[float, Float[np.ndarray, " reference"]]:
-    """R2 with the reference chosen among the pairs to learn from, and R2 of each one."""
-    chosen, each, baseline = 0.0, np.zeros(len(distance)), 0.0
-    for train, test in parts:
-        weight = train[None].astype(float)
-        slope, level = _lines(distance, y, weight)
-        left = ((y[test] - level - slope * distance[:, test]) ** 2).sum(1)
-        chosen += left[_errors(distance, y, weight)[:, 0].argmin()]
-        each += left
-        baseline += ((y[test] - y[train].mean()) ** 2).sum()
-    return float(1 - chosen / baseline), 1 - each / baseline
-
-
-def _splits(n: int, folds: int, seed: int) -> Iterator[tuple[Any, Any]]:
-    """Pairs to learn from and to be tested on."""
-    fold = np.empty(n, dtype=int)
-    fold[spawn(seed, "magnitude", "folds").permutation(n)] = np.arange(n) % folds
-    i, j = np.triu_indices(n, 1)
-    for f in range(folds):
-        out = (fold[i] == f) | (fold[j] == f)
-        yield ~out, out
 
 
 def _check(y: Any, given: Any, folds: int) -> None:
