@@ -99,6 +99,38 @@ def test_repeats_are_exchanged_together():
     assert mixed.exchanged.startswith("labels of presentations")
 
 
+def test_a_stimulus_may_be_a_class_with_all_its_repeats():
+    # One stimulus shown twice and eight shown once: exchanged, a class is often one presentation.
+    values = np.random.default_rng(4).random((10, 5))
+    session = Recording.from_array(values, presentation={"stimulus": [0, 0, *range(1, 9)]})
+    codes = np.r_[0, 0, np.ones(8, dtype=int)]
+    found = selectivity(session, codes, n=199, seed=0)
+    assert found.exchanged.startswith("labels of stimuli")
+    arrangements = [np.flatnonzero(session.stimuli == s) for s in range(9)]
+
+    def d_prime(rows: np.ndarray) -> np.ndarray:
+        one, other = values[rows], np.delete(values, rows, axis=0)
+        spread = one.var(axis=0, ddof=1) if len(one) > 1 else 0
+        return abs(one.mean(0) - other.mean(0)) / ((spread + other.var(axis=0, ddof=1)) / 2) ** 0.5
+
+    nulls = np.array([d_prime(rows) for rows in arrangements])  # all that differ, as likely
+    expected = (nulls >= nulls[0] - 1e-12).mean(axis=0)
+    np.testing.assert_allclose(found.p_values["d_prime"], expected, atol=0.12)
+    family = (nulls.max(axis=1)[:, None] >= nulls[0] - 1e-12).mean(axis=0)
+    np.testing.assert_allclose(found.p_family["d_prime"], family, atol=0.12)
+
+
+def test_units_in_pieces(monkeypatch):
+    values = np.random.default_rng(5).random((20, 30))
+    one = selectivity(Recording.from_array(values), np.arange(20) % 2, n=49, seed=0)
+    monkeypatch.setattr("bregma.mechanism.units._selectivity.NUMBERS", 300)  # 3 units at a time
+    other = selectivity(Recording.from_array(values), np.arange(20) % 2, n=49, seed=0)
+    for name in one.p_values:
+        np.testing.assert_array_equal(one.p_values[name], other.p_values[name])
+        np.testing.assert_array_equal(one.p_family[name], other.p_family[name])
+    np.testing.assert_allclose(one.d_prime, other.d_prime)
+
+
 def test_units_of_a_network():
     import torch
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
 from bregma.errors import InvalidArgument, NotIdentifiable, UnknownName
-from bregma.evidence import arrangements, benjamini_hochberg
+from bregma.evidence import arrangements, benjamini_hochberg, permutation_p
 from bregma.mechanism.units._sparseness import sparseness_of
 from bregma.recording import Recording
 from bregma.run import derive
@@ -161,18 +161,20 @@ def selectivity(recording: Recording, labels: Any, *, n: int = 999, seed: int) -
 
     values = recording.values.astype(np.float64)
     step = max(1, NUMBERS // max(len(values), len(assigned) * len(classes)))
-    found = [
-        _selectivity(values[:, i : i + step], codes, assigned, len(classes))
-        for i in range(0, values.shape[1], step)
-    ]
-    indices = {name: np.concatenate([one[name] for one, _ in found]) for name in found[0][0]}
-    nulls = {
-        name: np.concatenate([null[name] for _, null in found], axis=1) for name in found[0][1]
-    }
-    best = {name: _best(name, indices[name]) for name in nulls}
+    found: list[tuple[Found, Found]] = []  # indices and p-values of some units
+    family: Found = {}  # under each exchange the best of all units so far
+    for i in range(0, values.shape[1], step):
+        observed, nulls = _selectivity(values[:, i : i + step], codes, assigned, len(classes))
+        p = {name: _p(_best(name, observed[name]), null, exact) for name, null in nulls.items()}
+        found.append((observed, p))
+        for name, null in nulls.items():
+            family[name] = np.maximum(family.get(name, -np.inf), null.max(axis=1))
+    indices, p_values = (
+        {name: np.concatenate([part[name] for part in parts]) for name in family}
+        for parts in zip(*found, strict=True)
+    )
     rates = bool(values.min() >= 0)
-    if not rates:
-        del best["class_selectivity"]
+    tested = [name for name in family if rates or name != "class_selectivity"]
     return Selectivity(
         units=recording.units,
         classes=classes,
@@ -180,10 +182,9 @@ def selectivity(recording: Recording, labels: Any, *, n: int = 999, seed: int) -
         auroc=indices["auroc"],
         class_selectivity=indices["class_selectivity"] if rates else None,
         sparseness=sparseness_of(values, "presentations") if rates else None,
-        p_values={name: _p(one, nulls[name], exact) for name, one in best.items()},
+        p_values={name: p_values[name] for name in tested},
         p_family={
-            name: _p(one, nulls[name].max(axis=1, keepdims=True), exact)
-            for name, one in best.items()
+            name: _p(_best(name, indices[name]), family[name][:, None], exact) for name in tested
         },
         exchanged=exchanged,
     )
@@ -210,12 +211,12 @@ def _selectivity(values: Any, codes: Any, assigned: Any, n_classes: int) -> tupl
     """Indices of some units, and their best under each exchange (draw, unit)."""
     middle, spread = values.mean(axis=0), values.std(axis=0)
     scaled = (values - middle) / np.where(spread > 0, spread, 1)
-    ranks = rankdata(values, axis=0)
+    moments = scaled, scaled**2, rankdata(values, axis=0)
 
     def indices(of: Any) -> Found:  # (draw, presentation) -> (draw, unit, class)
         member = (of[:, None] == np.arange(n_classes)[:, None]).astype(float)
         size = member.sum(axis=2)[..., None]
-        mean, square, rank = (member @ x / size for x in (scaled, scaled**2, ranks))
+        mean, square, rank = (member @ x / size for x in moments)
         return _indices(size, mean, square, rank, middle, spread, len(values))
 
     observed = {name: index[0] for name, index in indices(codes[None]).items()}
@@ -232,7 +233,9 @@ def _indices(
     rest = total - n
     other, other_square = -mean * n / rest, (total - square * n) / rest
     silent = spread <= 0
-    variance = (square - mean**2) * n / (n - 1) + (other_square - other**2) * rest / (rest - 1)
+    # Where stimuli with unlike numbers of repeats are exchanged, a class may be one presentation.
+    free, other_free = np.maximum(n - 1, 1), np.maximum(rest - 1, 1)
+    variance = (square - mean**2) * n / free + (other_square - other**2) * rest / other_free
     d_prime = (mean - other) / np.sqrt(np.maximum(variance / 2, FLAT))
     auroc = (rank * n - n * (n + 1) / 2) / (n * rest)
     rates = np.maximum(mean * spread + middle, 0)
@@ -255,5 +258,8 @@ def _best(name: str, index: Any) -> Any:
 
 
 def _p(best: Any, null: Any, exact: bool) -> Any:
-    reached = (null >= best * (1 - 1e-10)).sum(axis=0)  # rounding counts as equal
-    return reached / len(null) if exact else (1 + reached) / (1 + len(null))
+    """Of each unit, among its own draws or (draw, 1) those that all units share."""
+    draws = np.broadcast_to(null.T, (len(best), len(null)))
+    return np.array(
+        [permutation_p(one, some, exact=exact) for one, some in zip(best, draws, strict=True)]
+    )
