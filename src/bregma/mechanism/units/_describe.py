@@ -12,6 +12,7 @@ from jaxtyping import Float
 from typing_extensions import Protocol, runtime_checkable
 
 from bregma.errors import InvalidArgument, NotIdentifiable
+from bregma.evidence import permutation_p
 from bregma.mechanism.units._exemplars import Exemplars
 from bregma.mechanism.units._top_stimuli import TopStimuli
 from bregma.run import derive
@@ -271,8 +272,8 @@ def described_by_chance(
     best = np.array([scores.max() for scores in each])
     return ChanceDescriptions(
         found.table.assign(
-            p=(1 + (every >= score[:, None]).sum(1)) / (1 + len(every)),
-            p_fwe=(1 + (best >= score[:, None]).sum(1)) / (1 + n),
+            p=[permutation_p(one, every) for one in score],
+            p_fwe=[permutation_p(one, best) for one in score],
         ),
         twins,
     )
