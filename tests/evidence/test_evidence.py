@@ -57,6 +57,8 @@ def test_a_null_cannot_be_changed_and_knows_its_smallest_p():
     assert null.p_value == 0.5
     assert null.smallest_p == 0.25  # three draws
     assert Null.of(9.0, np.zeros(99), exchanged="x", n_arrangements=6).smallest_p == 1 / 6
+    many = Null.of(9.0, np.zeros(99), exchanged="x", n_arrangements=10**400)
+    assert (many.n_arrangements, many.smallest_p) == (np.inf, 1 / 100)
     with pytest.raises(ValueError, match="read-only"):
         null.values[0] = 1
     assert null != 3

@@ -88,6 +88,12 @@ def test_p_values_are_uniform_without_a_dissociation():
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
+def test_more_exchanges_than_a_float_can_count():
+    found = double_dissociation(*tables(n=(600, 600)), n=9, seed=0)
+    assert found.null.n_arrangements == np.inf
+    assert found.crossed
+
+
 def test_scores_that_do_not_vary():
     found = double_dissociation([[0, 1]] * 3, [[1, 0]] * 3, seed=0)
     assert (found.index, found.interval.low, found.interval.high) == (2, 2, 2)

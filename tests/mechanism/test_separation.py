@@ -98,6 +98,11 @@ def test_many_things_are_drawn_at_random():
     assert twice[0] == twice[1]
 
 
+def test_more_assignments_than_a_float_can_count():
+    groups = ["a"] * 600 + ["b"] * 600
+    assert separation(np.eye(1200), groups, n=9, seed=0).null.n_arrangements == np.inf
+
+
 def test_the_diagonal_does_not_count():
     table = np.full((6, 6), 0.5)
     np.fill_diagonal(table, 99)

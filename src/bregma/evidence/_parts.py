@@ -76,7 +76,8 @@ class Null:
     exchanged : str
         One sentence: what was exchanged with what.
     n_arrangements : float
-        How many distinct arrangements there are, the observed one included; may be infinite.
+        How many distinct arrangements there are, the observed one included; may be infinite, and
+        is where there are more than a float can hold.
     p_value : float
         One-sided p of the observed score, in (0, 1].
 
@@ -100,10 +101,15 @@ class Null:
             raise InvalidArgument(f"draw {bad} of the null is {values[bad]}, not a number")
         if not self.n_arrangements >= 1:
             raise InvalidArgument(f"a null has 1 or more arrangements, not {self.n_arrangements}")
+        try:
+            count = float(self.n_arrangements)
+        except OverflowError:  # a whole number above every float
+            count = math.inf
         sentence("what the null exchanged", self.exchanged)
         probability("the p-value of a null", self.p_value)
         values.flags.writeable = False
         object.__setattr__(self, "values", values)
+        object.__setattr__(self, "n_arrangements", count)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Null) and (

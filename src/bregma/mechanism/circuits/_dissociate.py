@@ -21,6 +21,7 @@ from bregma.mechanism.circuits._double_dissociation import (
 from bregma.run import spawn
 
 Parts = tuple[str, ...]
+Counts = dict[Hashable, int]  # parts of each stratum
 Trials = tuple[Float[np.ndarray, " first"], Float[np.ndarray, " second"]]
 # Removed parts, and half of the trials (0 to choose, 1 to test) -> scores of each trial, larger is
 # better, of the first and of the second ability.
@@ -137,9 +138,10 @@ def dissociate(
     one = _top(names, drops[:, 0], able[:, 0] & (special > least), size)
     two = _top(names, drops[:, 1], able[:, 1] & (special < -least), size)
     tested, lost = _tested(scores((), 1), scores(one, 1), scores(two, 1), n, level, seed)
+    n_one, n_two = _counts(names, groups, one), _counts(names, groups, two)
     values = [
         _index(scores(a, 1), scores(b, 1))
-        for a, b in _random_sets(names, groups, one, two, n, seed)
+        for a, b in _random_sets(names, groups, n_one, n_two, n, seed)
     ]
     table = pd.DataFrame(
         {"first": drops[:, 0], "second": drops[:, 1], "specialisation": special},
@@ -149,7 +151,7 @@ def dissociate(
         tested.index,
         values,
         exchanged="the parts for either ability with random ones, as many of each stratum",
-        n_arrangements=_n_sets(groups, _counts(names, groups, one), _counts(names, groups, two)),
+        n_arrangements=_n_sets(groups, n_one, n_two),
     )
     return Dissociated(list(one), list(two), table, lost, tested, null)
 
@@ -195,22 +197,29 @@ def _index(a: Trials, b: Trials) -> float:
     return float((b[0] - a[0]).mean() + (a[1] - b[1]).mean())
 
 
-def _counts(names: list[str], groups: list[Hashable], chosen: Parts) -> dict[Hashable, int]:
+def _counts(names: list[str], groups: list[Hashable], chosen: Parts) -> Counts:
     own = [group for name, group in zip(names, groups, strict=True) if name in chosen]
     return {group: own.count(group) for group in dict.fromkeys(groups)}
 
 
 def _random_sets(
-    names: list[str], groups: list[Hashable], one: Parts, two: Parts, n: int, seed: int
+    names: list[str],
+    groups: list[Hashable],
+    n_one: Counts,
+    n_two: Counts,
+    n: int,
+    seed: int,
 ) -> list[tuple[Parts, Parts]]:
     """Two sets without a common part, with as many of each stratum."""
     rng = spawn(seed, "dissociate", "random sets")
-    n_one, n_two = _counts(names, groups, one), _counts(names, groups, two)
+    strata = {
+        group: [name for name, own in zip(names, groups, strict=True) if own == group]
+        for group in n_one
+    }
     drawn = []
     for _ in range(n):
         a, b = list[str](), list[str]()
-        for group in n_one:
-            of_it = [name for name, own in zip(names, groups, strict=True) if own == group]
+        for group, of_it in strata.items():
             order = [of_it[i] for i in rng.permutation(len(of_it))]
             a += order[: n_one[group]]
             b += order[n_one[group] : n_one[group] + n_two[group]]
@@ -218,12 +227,10 @@ def _random_sets(
     return drawn
 
 
-def _n_sets(
-    groups: list[Hashable], n_one: dict[Hashable, int], n_two: dict[Hashable, int]
-) -> float:
+def _n_sets(groups: list[Hashable], n_one: Counts, n_two: Counts) -> int:
     """How many such pairs of sets there are."""
     count = 1
     for group, k in n_one.items():
         size = groups.count(group)
         count *= math.comb(size, k) * math.comb(size - k, n_two[group])
-    return float(count)
+    return count

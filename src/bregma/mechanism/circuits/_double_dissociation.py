@@ -174,7 +174,7 @@ def _table(name: str, scores: ArrayLike) -> Scores:
 
 def _exchanged(
     x: Float[np.ndarray, " case"], n_first: int, n: int, seed: int
-) -> tuple[Float[np.ndarray, " draw"], float, bool]:
+) -> tuple[Float[np.ndarray, " draw"], int, bool]:
     """Differences of means of random groups; how many there are, and whether these are all."""
     count = math.comb(len(x), n_first)
     rest = len(x) - n_first
@@ -188,7 +188,7 @@ def _exchanged(
             for i in range(0, n, step)
         ]
         sums = np.concatenate(drawn)
-    return sums / n_first - (x.sum() - sums) / rest, float(count), count <= n
+    return sums / n_first - (x.sum() - sums) / rest, count, count <= n
 
 
 def _student(x: Float[np.ndarray, " case"], level: float) -> Interval:

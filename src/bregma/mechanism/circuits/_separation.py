@@ -127,8 +127,11 @@ def _sums_within(
 ) -> Float[np.ndarray, "group draw"]:
     """Sum over the pairs of different members of each group."""
     table = table - np.diag(np.diag(table))
-    members = [(numbers == k).astype(float) for k in range(numbers.max() + 1)]
-    return np.stack([((m @ table) * m).sum(1) for m in members])
+    sums = []
+    for k in range(numbers.max() + 1):
+        member = (numbers == k).astype(float)
+        sums.append(((member @ table) * member).sum(1))
+    return np.stack(sums)
 
 
 def _difference(
@@ -144,7 +147,7 @@ def _difference(
     return sums[asked].sum(0) / pairs[asked].sum() - apart
 
 
-def _n_different(sizes: Mapping[int, int], asked: Sequence[int]) -> float:
+def _n_different(sizes: Mapping[int, int], asked: Sequence[int]) -> int:
     """Assignments that differ: groups of one size change nothing where they change places."""
     count = math.factorial(sum(sizes.values()))
     for size in sizes.values():
@@ -152,4 +155,4 @@ def _n_different(sizes: Mapping[int, int], asked: Sequence[int]) -> float:
     alike = [size for k, size in sizes.items() if len(asked) == len(sizes) or k not in asked]
     for many in Counter(alike).values():
         count //= math.factorial(many)
-    return float(count)
+    return count
