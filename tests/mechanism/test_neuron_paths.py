@@ -362,6 +362,25 @@ def test_the_score_of_classes_is_counted_by_hand():
     assert found.score == pytest.approx(1 / 2 - (0 + 1 / 2) / 2)
 
 
+def test_the_interval_covers_what_paths_of_inputs_that_differ_share():
+    """Half of the inputs mostly take the neuron of their class, the others hardly ever do."""
+    labels, truth, covered = np.repeat(np.arange(4), 6), 0.5**2, []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        typical = rng.random((24, 5)) < rng.choice([0.1, 0.9], size=(24, 1))
+        rows = np.where(typical, labels[:, None], rng.integers(4, 10**6, size=(24, 5)))
+        found = paths_of(rows, width=10**6).evidence(labels, n=1, seed=seed)
+        assert found.score in found.interval
+        covered.append(truth in found.interval)
+    assert np.mean(covered) >= 0.85
+
+
+def test_how_many_exchanges_of_classes_there_are():
+    found = paths_of([[1, 1], [1, 2], [3, 2], [3, 3]]).evidence([0, 0, 1, 1], n=99, seed=0)
+    assert found.null.n_arrangements == 3
+    assert found.p_value == pytest.approx(1 / 3)
+
+
 @pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
 def test_one_class_or_no_pairs_say_nothing(labels):
     with pytest.raises(NotIdentifiable, match="two classes"):

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bregma.errors import InvalidArgument, NotIdentifiable
-from bregma.evidence import Evidence, Null
+from bregma.evidence import Evidence
 from bregma.mechanism.circuits._circuit import interval_of_mean
-from bregma.run import derive, spawn
+from bregma.mechanism.circuits._separation import separation
+from bregma.run import derive
 
 
 @dataclass(frozen=True)
@@ -166,40 +167,29 @@ class NeuronPaths:
         labels = self._checked(labels)
         if n < 1:
             raise InvalidArgument(f"n must be 1 or more, not {n}")
-        shared = self.shared()
-        np.fill_diagonal(shared, 0)
-        _, codes = np.unique(labels, return_inverse=True)
-        others = ~np.eye(len(codes), dtype=bool)
-        same = (codes[:, None] == codes) & others
-        if not same.any() or same.sum() == others.sum():
+        _, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        if len(sizes) < 2 or sizes.max() < 2:
             raise NotIdentifiable(
                 "pairs of inputs of one class and of different classes are needed: give at least "
                 "two classes, and two inputs of one of them"
             )
 
-        def difference(order: Int[np.ndarray, " example"]) -> float:
-            within = same[np.ix_(order, order)]
-            total, inside = shared.sum(), shared[within].sum()
-            return float(inside / same.sum() - (total - inside) / (others.sum() - same.sum()))
-
-        rng = spawn(seed, "NeuronPaths", "labels")
-        score = difference(np.arange(len(codes)))
-        drawn = [difference(rng.permutation(len(codes))) for _ in range(n)]
-        # Of each input with all others of either kind; classes of one input have no such mean.
-        paired = same.any(axis=1)
-        inside = (shared * same).sum(1)[paired] / same.sum(1)[paired]
-        between = others & ~same
-        outside = (shared * between).sum(1)[paired] / between.sum(1)[paired]
+        shared = self.shared()
+        found = separation(shared, codes.astype(str).tolist(), n=n, seed=derive(seed, "labels"))
+        same = codes[:, None] == codes
+        within = _moved(shared, same & ~np.eye(len(codes), dtype=bool))
         return Evidence(
             question="class ~ neuron path",
             brain="classes of the inputs",
             model=f"paths through {len(self.layers)} layers",
-            score=score,
-            null=Null.of(score, drawn, exchanged="the classes of the inputs with each other"),
-            interval=interval_of_mean(inside - outside, level, derive(seed, "inputs")),
+            score=found.difference,
+            null=found.null,
+            interval=interval_of_mean(
+                found.difference + within - _moved(shared, ~same), level, derive(seed, "inputs")
+            ),
             ceiling_reason="how much paths of one class could share is not known",
             method="share of layers with the same neuron, within classes less between them",
-            n={"inputs": len(codes), "classes": int(codes.max()) + 1},
+            n={"inputs": len(codes), "classes": len(sizes)},
             settings={"n": n, "level": level},
             seed=seed,
             citations=("phipson2010permutation",),
@@ -210,3 +200,13 @@ class NeuronPaths:
         if labels.shape != (len(self),):
             raise InvalidArgument(f"{len(self)} paths need as many labels, not {labels.shape}")
         return labels
+
+
+def _moved(
+    shared: Float[np.ndarray, "example example"], pairs: Bool[np.ndarray, "example example"]
+) -> Float[np.ndarray, " example"]:
+    """How far each input moves the mean over these pairs, to first order; 0 on average."""
+    n, total = len(shared), pairs.sum()
+    mean = shared[pairs].sum() / total
+    # It is in a row and in a column: means of rows vary half as much as the mean of all does.
+    return 2 * n * ((shared * pairs).sum(1) - mean * pairs.sum(1)) / total
