@@ -127,6 +127,9 @@ def test_a_real_model_with_its_own_preprocessing(timm):
     np.testing.assert_allclose(made.start_activations, there, rtol=0.02, atol=0.02)
     assert (made.activations > made.start_activations).all()
     assert len(made.plot().data) == 4
+    grey = TorchSystem(nn.Conv2d(1, 2, 3), preprocess=ImageInput(size=(9, 9), grey=True))
+    made = visualize(grey, "./c1", shape=(3, 12, 12), steps=3, jitter=0, seed=0)
+    assert made.activations > made.start_activations
     odd = TorchSystem(model, "fc", preprocess=lambda s: torch.zeros(len(s), 3, 32, 32))
     with pytest.raises(InvalidArgument, match="give prepare="):
         visualize(odd, "fc/c2", shape=(3, 32, 32), seed=0)
@@ -177,8 +180,9 @@ def test_what_is_wrong_is_said(weights):
     with pytest.raises(UnknownName, match="site 'fc'"):
         visualize(net, "fc/c7", shape=shape, seed=0)
     silent = nn.Sequential(*net, nn.Threshold(1e9, 0.0))
-    with pytest.raises(NotIdentifiable, match="no gradient at the starts"):
-        visualize(silent, "2/c0", shape=shape, seed=0)
+    for penalty in (None, total_variation):  # which has a gradient where the unit has none
+        with pytest.raises(NotIdentifiable, match="no gradient at the starts"):
+            visualize(silent, "2/c0", shape=shape, penalty=penalty, seed=0)
     with pytest.raises(NotIdentifiable, match="too few"):
         facets(np.zeros((5, 2)), seed=0)
     with pytest.raises(InvalidArgument, match="finite"):

@@ -58,15 +58,31 @@ class ImageInput:
                 "Stimuli(array, kind='image')"
             )
         pixels = torch.from_numpy(stimuli.images(self.size)).permute(0, 3, 1, 2)
-        tensor = pixels.to(torch.float32).contiguous() / 255
+        return self.normalised(pixels.to(torch.float32).contiguous() / 255)
+
+    def normalised(
+        self, images: Float[torch.Tensor, "image colour row column"]
+    ) -> Float[torch.Tensor, "image channel row column"]:
+        """Mean, standard deviation and luminance of images that have their size; with gradients.
+
+        Parameters
+        ----------
+        images : torch.Tensor
+            Shape (image, colour, row, column), between 0 and 1.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (image, channel, row, column).
+        """
         if self.mean is not None:
-            tensor = tensor - torch.tensor(self.mean)[:, None, None]
+            images = images - images.new_tensor(self.mean)[:, None, None]
         if self.std is not None:
-            tensor = tensor / torch.tensor(self.std)[:, None, None]
+            images = images / images.new_tensor(self.std)[:, None, None]
         if self.grey:
-            weights = torch.tensor([0.2126, 0.7152, 0.0722])
-            tensor = torch.einsum("nchw,c->nhw", tensor, weights)[:, None]
-        return tensor
+            weights = images.new_tensor([0.2126, 0.7152, 0.0722])
+            images = torch.einsum("nchw,c->nhw", images, weights)[:, None]
+        return images
 
 
 def default_preprocess(stimuli: Stimuli) -> torch.Tensor:

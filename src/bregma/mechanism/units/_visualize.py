@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,24 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from bregma._style import figure_label, styled_figure
-from bregma.errors import InvalidArgument, NotIdentifiable, UnknownName
+from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.mechanism.units._image_models import FourierImages
+from bregma.mechanism.units._unit_activity import Images, UnitActivity, differentiable
 from bregma.run import progress as show_progress
 from bregma.run import spawn_torch
-from bregma.system import ImageInput, TorchSystem
-from bregma.system._preprocess import as_call, default_preprocess
-from bregma.system._quiet import module_names, undisturbed
-from bregma.system._site import find_sites, find_tensor
-from bregma.system._tap import Enough, Taps
+from bregma.system._quiet import undisturbed
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-Images = Float[Tensor, "image channel row column"]
 
 
 @dataclass(frozen=True)
@@ -171,12 +164,12 @@ def visualize(
         )
     if centred is not None and not 0 < centred[0] <= centred[1]:
         raise InvalidArgument(f"centred={centred} must be two ascending shares above 0")
-    module, prepare = _module_of(system, prepare)
+    module, prepare = differentiable(system, prepare)
     where = next((p.device for p in module.parameters()), torch.device("cpu"))
     generator = spawn_torch(seed, "visualize")
     start = _starts(starts, shape, n, low, high, generator).to(where)
     with undisturbed(module, seed):
-        activity = _Activity(module, unit, prepare, start)
+        activity = UnitActivity(module, unit, prepare, start)
         before = activity(start)
     made = model(start, low, high)
     adam = torch.optim.Adam(made.parameters(), lr=rate)
@@ -193,14 +186,15 @@ def visualize(
                 images.register_hook(lambda slope, window=window: slope * window)
             shift = torch.randint(-jitter, jitter + 1, (2,), generator=generator).tolist()
             reached = activity(images.roll(shift, (2, 3)))
+            if step == 0:  # the unit's own gradient: a penalty has one everywhere
+                [slope] = torch.autograd.grad(reached.sum(), images, retain_graph=True)
+                if not slope.any():
+                    raise NotIdentifiable(
+                        f"{unit!r} has no gradient at the starts: it is silent there. Take the "
+                        "site before its nonlinearity, or starts that drive it"
+                    )
             aim = reached.sum() - (0.0 if penalty is None else penalty(images).sum())
-            adam.zero_grad()
             slopes = torch.autograd.grad(-aim, list(made.parameters()))
-            if step == 0 and not any(slope.any() for slope in slopes):
-                raise NotIdentifiable(
-                    f"{unit!r} has no gradient at the starts: it is silent there. Take the site "
-                    "before its nonlinearity, or starts that drive it"
-                )
             for parameter, slope in zip(made.parameters(), slopes, strict=True):
                 parameter.grad = slope
             adam.step()
@@ -214,78 +208,6 @@ def visualize(
         unit, images.cpu(), start.cpu(), _numbers(after), _numbers(before),
         _numbers(torch.stack(trace)),
     )  # fmt: skip
-
-
-class _Activity:
-    """The activity of one unit for images, with gradients."""
-
-    def __init__(
-        self, module: nn.Module, unit: str, prepare: Callable[[Images], Any], start: Images
-    ) -> None:
-        modules = module_names(module)
-        text = re.sub(r"(/[a-z]\d+)+$", "", unit)
-        sites = find_sites(text, modules)
-        if len(sites) > 1:
-            raise InvalidArgument(f"{text!r} names {len(sites)} sites; a unit has one")
-        self.site, self.module, self.prepare = sites[0], module, prepare
-        self.taps = Taps(modules)
-        system = TorchSystem(
-            module, text, preprocess=lambda some: prepare(torch.from_numpy(some.array())),
-            example=start[:2].cpu(),
-        )  # fmt: skip
-        ids = system.units.index.to_numpy().astype(str)
-        mine = (ids == unit) | np.char.startswith(ids, f"{unit}/")
-        if not mine.any():
-            raise UnknownName.of("unit", unit, ids)
-        self.columns = torch.from_numpy(np.flatnonzero(mine)).to(start.device)
-
-    def __call__(self, images: Images) -> Float[Tensor, " image"]:
-        found: list[Tensor] = []
-
-        def react(place: Any, call: int, value: Any) -> None:
-            if self.site.call in (None, call):
-                found.append(find_tensor(value, self.site)[1])
-                raise Enough
-
-        args, named = as_call(self.prepare(images), self.module)
-        with self.taps.installed([self.site.place]):
-            self.taps.forward(args, named, react)
-        return found[0].reshape(len(images), -1)[:, self.columns].float().mean(dim=1)
-
-
-def _module_of(system: Any, prepare: Any) -> tuple[nn.Module, Callable[[Images], Any]]:
-    if not isinstance(system, TorchSystem):
-        if not isinstance(system, nn.Module):
-            raise InvalidArgument(f"a {type(system).__name__} is no TorchSystem or module")
-        return system, prepare or (lambda images: images)
-    if system.perturbations:
-        raise InvalidArgument("the system is perturbed: visualise units of the plain one")
-    if prepare is None and isinstance(system.preprocess, ImageInput):
-        prepare = _differentiable(system.preprocess)
-    elif prepare is None and system.preprocess is not default_preprocess:
-        raise InvalidArgument(
-            f"the preprocessing of {system.name!r} has no gradient: give prepare=, a function "
-            "from a tensor of images to what the module is called with"
-        )
-    return system.module, prepare or (lambda images: images)
-
-
-def _differentiable(given: ImageInput) -> Callable[[Images], Images]:
-    """What `ImageInput` does to images, for tensors."""
-
-    def prepare(images: Images) -> Float[Tensor, "image channel y x"]:
-        if given.size is not None and images.shape[2:] != given.size:
-            images = F.interpolate(images, given.size, mode="bilinear", antialias=True)
-        if given.mean is not None:
-            images = images - images.new_tensor(given.mean)[:, None, None]
-        if given.std is not None:
-            images = images / images.new_tensor(given.std)[:, None, None]
-        if given.grey:
-            weights = images.new_tensor([0.2126, 0.7152, 0.0722])
-            images = torch.einsum("nchw,c->nhw", images, weights)[:, None]
-        return images
-
-    return prepare
 
 
 def _starts(
