@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from small_nets import N_TOKENS, N_WORDS, net, wild
 from torch import nn
 
@@ -176,6 +177,7 @@ def test_evidence_against_twins_that_learned_nothing(kind):
     assert evidence.p_value == 0.1
     assert evidence.system_null.p_value == 0.1
     assert evidence.system_null.values.max() < 0.5 * evidence.score
+    assert "nothing_learned" in evidence.system_null.exchanged
     if kind == "logit":
         assert found.evidence(n=9, level=0.9, seed=0) == evidence
 
@@ -194,6 +196,12 @@ def test_figures_and_tables():
     one = by_layer.to_frame()
     assert (one["low"] <= one["kl"]).all()
     assert (one["kl"] <= one["high"]).all()
+    half = stats.t.ppf(0.95, 5) * stats.sem(by_layer.values["kl"])
+    table = by_layer.to_frame(level=0.9)
+    np.testing.assert_allclose(table["high"] - table["kl"], half, atol=1e-6)
+    alone = lens(net(), prompts(1)).to_frame()  # one input says nothing of others
+    assert (alone["low"] == -np.inf).all()
+    assert (alone["high"] == np.inf).all()
 
 
 @pytest.mark.parametrize(

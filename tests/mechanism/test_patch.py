@@ -208,6 +208,9 @@ def test_effects_as_a_table_and_shares():
     assert top["share"] == pytest.approx(values.mean() / found.total.mean())
     assert found.share.sel(layer=top["layer"]).item() == pytest.approx(top["share"])
     assert found.plot().data[0].z.shape == (3, 1)
+    alone = patch(net(), pairs()[:1], "mlp").to_frame()  # one pair says nothing of others
+    assert (alone["low"] == -np.inf).all()
+    assert (alone["high"] == np.inf).all()
 
 
 def test_evidence_compares_winners_with_winners():

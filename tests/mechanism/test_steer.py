@@ -66,7 +66,7 @@ def test_the_best_direction_beats_random_ones():
     assert found.evidence().p_value == 1 / 40
     worst = steer(TorchSystem(model, "1"), x, -best, "0", second, doses=[1.0], seed=0)
     assert worst.evidence().p_value == 1
-    assert [t.name for t in found.plot().data] == ["random_high", "random", "effect"] or True
+    assert [t.name for t in found.plot().data] == ["random", "random", "effect"]
     a, b = (
         steer(TorchSystem(model, "1"), x, best, "0", second, n_random=2, seed=s) for s in (1, 2)
     )

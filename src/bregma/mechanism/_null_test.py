@@ -11,6 +11,7 @@ from scipy import stats
 
 from bregma.errors import InvalidArgument, NotIdentifiable, UnknownName
 from bregma.evidence import Arrangements, Evidence, Interval, Null, arrangements
+from bregma.mechanism._means import check_level
 from bregma.mechanism._traces import recalibrate, traces_of
 from bregma.run import derive, spawn
 from bregma.system import rewired, shuffled, untrained
@@ -164,8 +165,7 @@ def null_test(
 
 def check_reachable(n: int, level: float) -> None:
     """Refuse fewer null systems than the level needs."""
-    if not 0 < level < 1:
-        raise InvalidArgument(f"the level lies in (0, 1), not {level}")
+    check_level(level)
     if 1 / (1 + n) > (1 - level) * (1 + 1e-9):
         needed = math.ceil(1 / (1 - level) - 1e-9) - 1
         raise NotIdentifiable(

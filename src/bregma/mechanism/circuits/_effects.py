@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from jaxtyping import Float
-from scipy import stats
 
 from bregma._style import figure_label, styled_figure
-from bregma.errors import InvalidArgument, NotIdentifiable
+from bregma.errors import NotIdentifiable
 from bregma.evidence import Evidence
+from bregma.mechanism._means import student_half
 from bregma.mechanism._null_test import null_test
 from bregma.system import CircuitSystem, rewired, untrained
 
@@ -88,12 +88,8 @@ class Effects:
         InvalidArgument
             A level outside (0, 1).
         """
-        if not 0 < level < 1:
-            raise InvalidArgument(f"the level lies in (0, 1), not {level}")
-        n = self.values.sizes["pair"]
+        half = student_half(self.values.transpose("pair", ...).values, level)
         mean, share = self.mean, self.mean / self.total.mean()
-        error = self.values.std("pair", ddof=1) / np.sqrt(n) if n > 1 else mean * np.inf
-        half = stats.t.ppf((1 + level) / 2, max(n - 1, 1)) * error
         parts = {"effect": mean, "low": mean - half, "high": mean + half, "share": share}
         table = xr.Dataset(parts).to_dataframe().reset_index()
         order = table["effect"].abs().sort_values(ascending=False, kind="stable").index

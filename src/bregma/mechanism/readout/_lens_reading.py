@@ -11,14 +11,14 @@ import pandas as pd
 import torch
 import xarray as xr
 from jaxtyping import Float, Int
-from scipy import stats
 from torch import Tensor
 
 from bregma._style import PALETTE, styled_figure
 from bregma.errors import InvalidArgument
 from bregma.evidence import Evidence
+from bregma.mechanism._means import student_half
 from bregma.mechanism._null_test import null_test
-from bregma.system import untrained
+from bregma.mechanism.circuits._effects import nothing_learned
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -104,15 +104,10 @@ class Lens:
         InvalidArgument
             A level outside (0, 1).
         """
-        if not 0 < level < 1:
-            raise InvalidArgument(f"the level lies in (0, 1), not {level}")
-        n = self.values.sizes["input"]
-        kl = self.values["kl"]
-        error = kl.std("input", ddof=1) / np.sqrt(n) if n > 1 else kl.mean("input") * np.inf
-        half = stats.t.ppf((1 + level) / 2, max(n - 1, 1)) * error
+        half = student_half(self.values["kl"].values, level)
         mean = self.values[["entropy", "probability", "rank"]].mean("input")
         first = (self.values["rank"] == 1).mean("input")
-        middle = kl.mean("input")
+        middle = self.values["kl"].mean("input")
         table = mean.assign(kl=middle, low=middle - half, high=middle + half, first=first)
         names = [*table.dims, "kl", "low", "high", "entropy", "probability", "rank", "first"]
         return table.to_dataframe().reset_index()[names]
@@ -164,7 +159,7 @@ class Lens:
             self.model,
             np.arange(len(which)),
             which,
-            nulls=lambda model, key: untrained(model, seeds=key)[0],
+            nulls=nothing_learned,
             trace=read,
             n=n,
             level=level,

@@ -15,6 +15,7 @@ from sklearn.linear_model import Ridge
 from bregma._style import PALETTE, styled_figure
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.evidence import Evidence, Interval, Null
+from bregma.mechanism._means import check_level
 from bregma.mechanism._null_test import NO_CEILING, check_reachable
 from bregma.mechanism.readout._held_out_predictions import HeldOut, logistic, reduction
 from bregma.mechanism.readout._probe_task import ProbeTask, activity_by_site
@@ -86,8 +87,7 @@ class Probes:
         InvalidArgument
             A level outside (0, 1).
         """
-        if not 0 < level < 1:
-            raise InvalidArgument(f"the level lies in (0, 1), not {level}")
+        check_level(level)
         half = stats.norm.ppf((1 + level) / 2) * self._resampled().std(0, ddof=1)
         return pd.DataFrame(
             {

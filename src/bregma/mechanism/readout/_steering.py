@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats
 
 from bregma._style import NULL, PALETTE, styled_figure
-from bregma.errors import InvalidArgument
 from bregma.evidence import Evidence, Interval, Null
+from bregma.mechanism._means import student_half
 from bregma.mechanism._null_test import NO_CEILING, check_reachable
 
 if TYPE_CHECKING:
@@ -72,8 +71,7 @@ class Steering:
         InvalidArgument
             A level outside (0, 1).
         """
-        _check_level(level)
-        mean, half = _with_interval(self.effect, level)
+        mean, half = self.effect.mean(0), student_half(self.effect, level)
         low, high = np.quantile(self.random, [(1 - level) / 2, (1 + level) / 2], axis=0)
         table = {
             "dose": self.doses, "effect": mean, "low": mean - half, "high": mean + half,
@@ -108,7 +106,7 @@ class Steering:
         check_reachable(len(self.random), level)
         each = self._slope(self.effect)
         score = float(each.mean())
-        _, half = _with_interval(each[:, None], level)
+        half = float(student_half(each, level))
         exchanged = "the direction with random ones of its length"
         return Evidence(
             question=f"{self.name} in {self.system}",
@@ -116,9 +114,7 @@ class Steering:
             model=self.name,
             score=score,
             null=Null.of(score, self._slope(self.random), exchanged=exchanged),
-            interval=Interval(
-                score - float(half[0]), score + float(half[0]), level, "Student over stimuli"
-            ),
+            interval=Interval(score - half, score + half, level, "Student over stimuli"),
             method="slope of the effect over doses",
             n={"stimuli": len(each), "doses": len(self.doses), "directions": len(self.random)},
             ceiling_reason=NO_CEILING,
@@ -139,11 +135,10 @@ class Steering:
 
         table = self.to_frame().sort_values("dose")
         figure = go.Figure()
-        for name, line in (("random_high", {"width": 0}), ("random_low", {"width": 0})):
-            fill = {"fill": "tonexty", "fillcolor": NULL} if name == "random_low" else {}
+        for name, fill in (("random_high", {}), ("random_low", {"fill": "tonexty"})):
             figure.add_scatter(
-                x=table["dose"], y=table[name], line=line, name="random", mode="lines",
-                showlegend=name == "random_low", **fill,
+                x=table["dose"], y=table[name], line={"width": 0}, name="random", mode="lines",
+                showlegend=bool(fill), fillcolor=NULL, **fill,
             )  # fmt: skip
         bars = {"type": "data", "array": table["high"] - table["effect"]}
         blue, red = ({"color": PALETTE[i]} for i in (0, 5))
@@ -156,14 +151,3 @@ class Steering:
 
     def _slope(self, effect: Float[np.ndarray, "row dose"]) -> Float[np.ndarray, " row"]:
         return effect @ self.doses / (self.doses @ self.doses)
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise InvalidArgument(f"the level lies in (0, 1), not {level}")
-
-
-def _with_interval(values: Float[np.ndarray, "row dose"], level: float) -> tuple[Any, Any]:
-    n = len(values)
-    error = values.std(0, ddof=1) / np.sqrt(n)
-    return values.mean(0), stats.t.ppf((1 + level) / 2, n - 1) * error
