@@ -96,7 +96,7 @@ from .readout._tuned_lens import TunedLens as TunedLens
 from .readout._tuned_lens import tune_lens as tune_lens
 from .units._exemplars import Exemplars as Exemplars
 from .units._top_stimuli import TopStimuli as TopStimuli
-from .units._top_stimuli import top_stimuli as top_stimuli
+from .units._find_top_stimuli import top_stimuli as top_stimuli
 from .units._selectivity import Selectivity as Selectivity
 from .units._selectivity import selectivity as selectivity
 from .units._sparseness import lifetime_sparseness as lifetime_sparseness
