@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import hypergeom
-from small_nets import net, pairs, wild
+from small_nets import net, of_transformers, pairs, wild
 
 from bregma.datasets import wired_families, wired_induction, wired_scenes
 from bregma.errors import InvalidArgument, NotIdentifiable, UnknownName
@@ -103,20 +103,11 @@ def test_effects_are_those_of_path_patching():
         assert share == pytest.approx(again.share.item(), abs=1e-5)
 
 
-@pytest.mark.parametrize("family", ["NeoX", "GPT2"])
+@pytest.mark.parametrize("family", ["gpt_neox", "gpt2"])
 def test_a_single_path_is_an_edge_of_the_graph(transformers, family):
     """With perceptrons held, path patching of one receiver cuts one edge, in any build."""
-    if family == "NeoX":  # perceptrons read what the heads read
-        config = transformers.GPTNeoXConfig(
-            num_hidden_layers=2, num_attention_heads=2, hidden_size=16, vocab_size=20,
-            intermediate_size=24,
-        )  # fmt: skip
-        model = wild(transformers.GPTNeoXForCausalLM(config))
-    else:
-        config = transformers.GPT2Config(
-            n_layer=2, n_head=2, n_embd=16, vocab_size=20, n_positions=16
-        )
-        model = wild(transformers.GPT2LMHeadModel(config))
+    # In NeoX perceptrons read what the heads read.
+    model = of_transformers(transformers, family, num_attention_heads=2, hidden_size=16)
     asked = pairs(3)
     graph = TransformerGraph(model)
     for receiver in ("logits", "1.mlp", "1.h0.k", "0.mlp"):
@@ -199,6 +190,14 @@ def test_copying_by_hand():
     assert found_.item() == pytest.approx(np.mean(held))
 
 
+def test_no_answer_in_the_prompt_is_copied_by_nobody():
+    tokens = torch.tensor([[4, 7, 4, 9, 8, 6]])
+    absent = Contrast(tokens, tokens.flip(1), torch.tensor([1]), torch.tensor([2]))
+    found_ = roles(net(), absent)
+    assert (found_.copying == 0).all()
+    assert (found_.looks.sel(target=["right", "wrong"]) == 0).all()
+
+
 def test_attention_that_is_overwritten():
     model, asked = net(layers=2, heads=2), pairs(5)
     plain = attend(model, asked.clean, batch_size=2)
@@ -239,12 +238,7 @@ def by_hand(model, tokens, row, answers):
 
 
 def test_heads_that_share_values(transformers):
-    config = transformers.Qwen2Config(
-        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, hidden_size=32,
-        vocab_size=20, intermediate_size=48,
-    )  # fmt: skip
-    model = wild(transformers.Qwen2ForCausalLM(config))
-    asked = pairs(3)
+    model, asked = of_transformers(transformers, "qwen2"), pairs(3)
     plain = attend(model, asked.clean)
     again = attend(model, asked.clean, {"1.h3": plain.patterns.sel(head="1.h3").values})
     np.testing.assert_allclose(again.answers, plain.answers, atol=1e-4)
@@ -266,6 +260,9 @@ def test_errors_of_attention_and_roles(timm):
             attend(model, asked.clean, {"0.h0": row})
     with pytest.raises(InvalidArgument, match="batch_size"):
         attend(model, asked.clean, batch_size=0)
+    for size in (0, -1):
+        with pytest.raises(InvalidArgument, match="batch_size"):
+            path_patch(model, asked, batch_size=size)
     with pytest.raises(InvalidArgument, match="k and"):
         roles(model, asked, k=0)
     with pytest.raises(UnknownName, match="head"):

@@ -174,4 +174,6 @@ def another(n: int, seed: int) -> Int[np.ndarray, " row"]:
 
 def batches(n: int, size: int) -> list[slice]:
     """Slices that cover n rows."""
+    if size < 1:
+        raise InvalidArgument(f"batch_size must be 1 or more, not {size}")
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
