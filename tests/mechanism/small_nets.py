@@ -26,6 +26,17 @@ def net(layers: int = 3, heads: int = 2, seed: int = 0) -> CausalTransformer:
     return wild(CausalTransformer(N_WORDS, N_TOKENS, 16, heads=heads, layers=layers), seed)
 
 
+def of_transformers(library: Any, family: str, **changes: Any) -> Any:
+    """A language model of that library; pairs of heads share keys and values where it can."""
+    sizes = {
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "hidden_size": 32, "head_dim": 8, "intermediate_size": 48, "vocab_size": N_WORDS,
+        "max_position_embeddings": 16, "bos_token_id": 0, "eos_token_id": 0,
+    }  # fmt: skip
+    config = library.AutoConfig.for_model(family, **sizes | changes)
+    return wild(library.AutoModelForCausalLM.from_config(config))
+
+
 def pairs(n: int = 5, seed: int = 0, n_words: int = N_WORDS) -> Contrast:
     g = torch.Generator().manual_seed(seed)
     clean, corrupt = torch.randint(n_words, (2, n, N_TOKENS), generator=g)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_nets import net, wild
+from small_nets import net, of_transformers
 
 from bregma.datasets import planted_sinks
 from bregma.errors import InvalidArgument
@@ -21,25 +21,11 @@ def tokens(n=5, length=9, seed=0):
     return torch.randint(20, (n, length), generator=torch.Generator().manual_seed(seed))
 
 
-def model_of(transformers, family):
-    if family == "GPT2":
-        config = transformers.GPT2Config(
-            n_layer=3, n_head=4, n_embd=32, vocab_size=20, n_positions=16, bos_token_id=0,
-            eos_token_id=0, attn_implementation="eager",
-        )  # fmt: skip
-        return wild(transformers.GPT2LMHeadModel(config))
-    config = getattr(transformers, f"{family}Config")(
-        num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, hidden_size=32,
-        head_dim=8, vocab_size=20, intermediate_size=48, bos_token_id=0, eos_token_id=0,
-        attn_implementation="eager",
-    )  # fmt: skip
-    return wild(getattr(transformers, f"{family}ForCausalLM")(config))
-
-
-@pytest.mark.parametrize("family", ["GPT2", "Llama", "Qwen3"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3"])
 def test_as_models_of_transformers_report(transformers, family):
     """Their attention maps and hidden states, by loops."""
-    model, inputs = model_of(transformers, family), tokens()
+    model = of_transformers(transformers, family, num_hidden_layers=3, attn_implementation="eager")
+    inputs = tokens()
     found = attention_sinks(model, inputs, massive=0.0, cosine=0.3, batch_size=2)
     with torch.no_grad():
         out = model(inputs, output_attentions=True, output_hidden_states=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_nets import net, pairs, wild
+from small_nets import net, of_transformers, pairs
 
 from bregma.errors import InvalidArgument
 from bregma.mechanism import (
@@ -95,8 +95,7 @@ def test_a_head_that_writes_nothing_has_no_code():
 
 
 def test_screening_a_model_of_transformers(transformers):
-    config = transformers.GPT2Config(n_layer=2, n_head=2, n_embd=16, vocab_size=20, n_positions=16)
-    model, asked = wild(transformers.GPT2LMHeadModel(config)), pairs(4)
+    model, asked = of_transformers(transformers, "gpt2", num_attention_heads=2), pairs(4)
     found = screen_heads(model, asked, n_features=12, epochs=5, seed=0)
     assert found.scores["head"].values.tolist() == ["0.h0", "0.h1", "1.h0", "1.h1"]
     assert found.codes.sizes == {"example": 8, "head": 4}

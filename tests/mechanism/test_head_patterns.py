@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_nets import net, wild
+from small_nets import net, of_transformers
 
 from bregma.errors import InvalidArgument
 from bregma.mechanism import diagonality, head_circuits, homogeneity, zero_sum
@@ -32,21 +32,11 @@ def test_scores_and_writings_of_a_network():
     torch.testing.assert_close(x @ heads.say, torch.stack(written), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["Llama", "GPT2"])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_models_of_transformers(transformers, family):
     """The attention that the model reports, at one token, where nothing is turned."""
-    if family == "Llama":  # two heads share keys and values
-        config = transformers.LlamaConfig(
-            num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, hidden_size=32,
-            vocab_size=20, intermediate_size=48, bos_token_id=0, eos_token_id=0,
-        )  # fmt: skip
-        model = wild(transformers.LlamaForCausalLM(config))
-    else:
-        config = transformers.GPT2Config(
-            n_layer=2, n_head=4, n_embd=32, vocab_size=20, n_positions=16, bos_token_id=0,
-            eos_token_id=0,
-        )  # fmt: skip
-        model = wild(transformers.GPT2LMHeadModel(config))
+    model = of_transformers(transformers, family)
+    if family == "gpt2":
         for block in model.transformer.h:
             block.attn.c_attn.bias.data.zero_()
             block.attn.c_proj.bias.data.zero_()
@@ -126,12 +116,8 @@ def test_errors(transformers):
         head_circuits(net(), 3)
     with pytest.raises(InvalidArgument, match="does not fit"):
         head_circuits(net(), 0, basis=torch.eye(5))
-    config = transformers.Qwen3Config(
-        num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, hidden_size=16,
-        head_dim=8, vocab_size=20, intermediate_size=16,
-    )  # fmt: skip
     with pytest.raises(InvalidArgument, match="normed"):
-        head_circuits(transformers.Qwen3ForCausalLM(config), 0)
+        head_circuits(of_transformers(transformers, "qwen3"), 0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

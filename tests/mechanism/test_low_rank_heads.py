@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
-from small_nets import net, pairs, wild
+from small_nets import net, of_transformers, pairs
 
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.mechanism import head_subspaces
@@ -75,21 +75,10 @@ def test_as_principal_components_and_hooks():
         assert (got - free).abs().max() > 0.01  # something was taken away
 
 
-@pytest.mark.parametrize("family", ["Llama", "GPT2"])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_all_directions_change_nothing_in_models_of_transformers(transformers, family):
     """Llama's heads share keys and values, and turn them by their positions."""
-    if family == "Llama":
-        config = transformers.LlamaConfig(
-            num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, hidden_size=32,
-            vocab_size=20, intermediate_size=48, bos_token_id=0, eos_token_id=0,
-        )  # fmt: skip
-        model = wild(transformers.LlamaForCausalLM(config))
-    else:
-        config = transformers.GPT2Config(
-            n_layer=2, n_head=4, n_embd=32, vocab_size=20, n_positions=16, bos_token_id=0,
-            eos_token_id=0,
-        )  # fmt: skip
-        model = wild(transformers.GPT2LMHeadModel(config))
+    model = of_transformers(transformers, family)
     inputs = tokens(12)
     with torch.no_grad():
         free = model(inputs).logits[:, -1]
