@@ -116,8 +116,7 @@ def edited_answers(
             x = changed.embed(inputs[rows])
             for layer in changed.layers:
                 x = layer.advance(x)
-            each = changed.answer(x.flatten(0, 1)[:, None])  # every token as if it were the last
-            answers.append(each.unflatten(0, x.shape[:2]))
+            answers.append(changed.answer_each(x))
     return torch.cat(answers)
 
 

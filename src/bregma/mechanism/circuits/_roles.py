@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.mechanism.circuits._attend import head_names, values_of
 from bregma.mechanism.circuits._contrast import Pairs, batches
 from bregma.mechanism.circuits._read import as_stream
-from bregma.mechanism.circuits._stream import Layer, Stream, Vectors
+from bregma.mechanism.circuits._stream import Layer, Stream
 
 TARGETS = ("itself", "previous", "same", "behind same", "right", "wrong")
 
@@ -125,15 +125,14 @@ def roles(model: Any, pairs: Pairs, *, k: int = 1, batch_size: int = 32) -> Role
         seen = torch.zeros(len(names), len(TARGETS), dtype=torch.float64)
         queries, copied, n_places = torch.zeros(len(TARGETS)), torch.zeros(len(names)), 0
         for rows in batches(len(pairs), batch_size):
-            targets = _targets(pairs, rows).to(pairs.clean.device)
-            x = stream.embed(pairs.clean[rows])
-            # Places where one of the answers stands.
-            answer = targets[-2:, :, -1].any(0).flatten()
+            tokens, targets = pairs.clean[rows], _targets(pairs, rows)
+            x = stream.embed(tokens)
+            answer = targets[-2:, :, -1].any(0)  # places where one of the two stands
             found, says = [], []
             for layer in stream.layers:
                 pattern = layer.attention.pattern(x).double()
                 found.append(torch.einsum("bhqk,cbqk->hc", pattern, targets.double()))
-                says.append(_copied(stream, layer, x, pairs.clean[rows], k) @ answer.double())
+                says.append(_copied(stream, layer, x[answer], tokens[answer], k))
                 x = layer.advance(x)
             seen += torch.cat(found).cpu()
             copied += torch.cat(says).cpu()
@@ -168,10 +167,14 @@ def _targets(pairs: Pairs, rows: slice) -> Bool[Tensor, "target prompt query key
 
 
 def _copied(
-    stream: Stream, layer: Layer, x: Vectors, tokens: Tensor, k: int
-) -> Float[Tensor, "head place"]:
-    """Whether each head would say a token if it looked at it alone."""
-    written = layer.attention.write_apart(values_of(layer, x))  # of each token, by itself
-    raised = stream.answer(written.flatten(0, 2)[:, None]).unflatten(0, written.shape[:3])
-    own = raised.gather(-1, tokens[:, None, :, None].expand(*raised.shape[:3], 1))
-    return ((raised >= own).sum(-1) <= k).transpose(0, 1).flatten(1).double()
+    stream: Stream,
+    layer: Layer,
+    x: Float[Tensor, "place width"],
+    tokens: Int[Tensor, " place"],
+    k: int,
+) -> Int[Tensor, " head"]:
+    """How many tokens each head would say if it looked at them alone."""
+    written = layer.attention.write_apart(values_of(layer, x[None]))[0]  # of each, by itself
+    raised = stream.answer_each(written)
+    own = raised.gather(-1, tokens[:, None].expand(*raised.shape[:2], 1))
+    return ((raised >= own).sum(-1) <= k).sum(1)

@@ -241,6 +241,10 @@ class Stream:
             x = x[:, self.place, None]
         return self.answer(x)
 
+    def answer_each(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch answer"]:
+        """The answers of single vectors, each as if it stood where the answer is read."""
+        return self.answer(x.flatten(0, -2)[:, None]).unflatten(0, x.shape[:-1])
+
     def run(self, x: Vectors, first: int = 0) -> Float[Tensor, "batch answer"]:
         """The answers, from the stream before a layer: nothing is computed that does not count."""
         for i, layer in enumerate(self.layers[first:], first):
