@@ -88,8 +88,6 @@ def attend(
     >>> told.patterns.sel(head="0.h1").values.tolist()
     [[0.0, 1.0, 0.0, 0.0]]
     """
-    if batch_size < 1:
-        raise InvalidArgument(f"batch_size must be 1 or more, not {batch_size}")
     with as_stream(model, inputs) as stream:
         if stream.place is None:
             raise InvalidArgument("the model reads its answer at all tokens: there is no one row")
@@ -126,24 +124,15 @@ def _run(
     x, patterns = stream.embed(inputs), []
     assert stream.place is not None
     for i, layer in enumerate(stream.layers):
-        heads = {int(name.split(".h")[1]): row for name, row in told.items() if _layer(name) == i}
         pattern = layer.attention.pattern(x)[:, :, stream.place].clone()
-        z = layer.attention.read(x)
-        for h, row in heads.items():
-            pattern[:, h] = row.to(pattern)
-            z[:, h, stream.place] = _gathered(layer, x, h, row)
+        z, values = layer.attention.read(x), values_of(layer, x)
+        for h in range(layer.attention.n_heads):
+            if (row := told.get(f"{i}.h{h}")) is not None:
+                pattern[:, h] = row.to(pattern)
+                z[:, h, stream.place] = torch.einsum("bk,bkv->bv", row.to(x), values[:, h])
         patterns.append(pattern)
         x = layer.after_heads(x, layer.attention.write(z))
     return stream.read_out(x), torch.cat(patterns, 1)
-
-
-def _layer(head: str) -> int:
-    return int(head.split(".")[0])
-
-
-def _gathered(layer: Layer, x: Vectors, head: int, row: Rows) -> Float[Tensor, "input value"]:
-    """What a head gathers with these weights: sum over tokens of weight times value."""
-    return torch.einsum("bk,bkv->bv", row.to(x), values_of(layer, x)[:, head])
 
 
 def values_of(layer: Layer, x: Vectors) -> Heads:

@@ -106,7 +106,7 @@ def screen_heads(
     positive = np.arange(len(both)) < len(pairs)
     names = outputs["head"].values.tolist()
     return CodeScreen(
-        outputs[..., 0].drop_vars("feature", errors="ignore").copy(data=codes),
+        outputs[..., 0].copy(data=codes),
         xr.DataArray(code_scores(codes, positive), dims=["head"], coords={"head": names}),
         xr.DataArray(
             code_pair_scores(codes, positive),
@@ -142,8 +142,8 @@ def head_outputs(
     InvalidArgument
         No such place, or a model that reads its answer at all tokens.
     """
-    if at not in ("answer", "mean") or batch_size < 1:
-        raise InvalidArgument(f"at is 'answer' or 'mean', and batch_size 1 or more, not {at!r}")
+    if at not in ("answer", "mean"):
+        raise InvalidArgument(f"at is 'answer' or 'mean', not {at!r}")
     with as_stream(model, inputs) as stream:
         if at == "answer" and stream.place is None:
             raise InvalidArgument("the model reads its answer at all tokens: use at='mean'")
@@ -151,9 +151,10 @@ def head_outputs(
         for rows in batches(len(inputs), batch_size):
             x, written = stream.embed(inputs[rows]), list[Tensor]()
             for layer in stream.layers:
-                each = layer.attention.write_apart(layer.attention.read(x))
-                written.append(each.mean(2) if at == "mean" else each[:, :, stream.place])
-                x = layer.advance(x)
+                z = layer.attention.read(x)
+                seen = z if at == "mean" else z[:, :, [stream.place]]
+                written.append(layer.attention.write_apart(seen).mean(2))
+                x = layer.after_heads(x, layer.attention.write(z))
             found.append(torch.cat(written, 1).double().cpu())
         heads = head_names(stream)
     return xr.DataArray(
