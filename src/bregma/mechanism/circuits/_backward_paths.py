@@ -188,23 +188,23 @@ def backward_paths(
         return effects, dict(zip(senders, effects.share.values.tolist(), strict=True))
 
     def step(receivers: Sequence[str]) -> Step:
-        effects, share = shares(receivers, _before(graph, receivers, every_head))
+        effects, share = shares(receivers, _before(graph, receivers))
         strong = [name for name in share if abs(share[name]) >= least]
         strong.sort(key=lambda name: -abs(share[name]))
         heads = [name for name in strong if name != "embed"][:most]
         found = [name for name in strong if name in heads or name == "embed"]
+        single = dict[Edge, float]()
         for receiver in receivers:
-            senders = [s for s in _before(graph, [receiver], every_head) if s in found]
-            if senders:
+            if senders := [s for s in _before(graph, [receiver]) if s in found]:
                 alone = share if len(receivers) == 1 else shares([receiver], senders)[1]
-                single.update({(sender, receiver): alone[sender] for sender in senders})
+                single |= {(sender, receiver): alone[sender] for sender in senders}
         for sender in found:
-            own = {edge: single[edge] for r in receivers if (edge := (sender, r)) in single}
+            own = {edge: x for edge, x in single.items() if edge[0] == sender}
             enough = {e: x for e, x in own.items() if abs(x) >= least / len(receivers)}
             edges.update(enough or own)
         return Step(tuple(receivers), effects, tuple(found))
 
-    edges, single = dict[Edge, float](), dict[Edge, float]()
+    edges = dict[Edge, float]()
     steps = [step(["logits"])]
     done, new = set[str](), {*steps[0].found} - {"embed"}
     while new:
@@ -216,9 +216,8 @@ def backward_paths(
     return BackwardPaths(tuple(steps), edges, every_head)
 
 
-def _before(graph: TransformerGraph, receivers: Sequence[str], heads: Sequence[str]) -> list[str]:
+def _before(graph: TransformerGraph, receivers: Sequence[str]) -> list[str]:
     """The embedding and the heads that come before one of the receivers."""
     joined = graph.joined[:, [graph.receivers.index(r) for r in receivers]].any(1)
-    return [
-        graph.senders[i] for i in np.flatnonzero(joined) if graph.senders[i] in {"embed", *heads}
-    ]
+    before = [graph.senders[i] for i in np.flatnonzero(joined)]
+    return [name for name in before if not name.endswith("mlp")]
