@@ -105,7 +105,7 @@ from .readout._probe import probe as probe
 from .readout._probes import Probes as Probes
 from .circuits._direct_attribution import direct_attribution as direct_attribution
 from .circuits._low_rank_heads import HeadSubspaces as HeadSubspaces
-from .circuits._low_rank_heads import head_subspaces as head_subspaces
+from .circuits._find_low_rank_heads import head_subspaces as head_subspaces
 from .circuits._weighted_attention import weighted_attention as weighted_attention
 from .readout._steer import answer_divergence as answer_divergence
 from .readout._steer import mean_difference as mean_difference

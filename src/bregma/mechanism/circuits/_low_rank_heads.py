@@ -1,8 +1,8 @@
-"""Few directions in the queries, keys and values of heads, and the network restricted to them."""
+"""A network whose heads have few directions in their queries, keys and values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -151,7 +151,7 @@ class HeadSubspaces:
             names = head_names(stream)
             for head, _ in self.directions:
                 number_of("head", head, names)
-            for x, at in _parts(stream, inputs, places, batch_size):
+            for x, at in parts_of(stream, inputs, places, batch_size):
                 for i in range(len(stream.layers)):
                     x = self._advance(stream, i, x, at)
                 answers.append(stream.read_out(x))
@@ -163,15 +163,16 @@ class HeadSubspaces:
         """The stream after a layer."""
         layer = stream.layers[i]
         own = {
-            (int(head.split(".h")[1]), slot): one
-            for (head, slot), one in self.directions.items()
-            if head.startswith(f"{i}.h")
+            (h, slot): self.directions[f"{i}.h{h}", slot]
+            for h in range(layer.attention.n_heads)
+            for slot in SLOTS
+            if (f"{i}.h{h}", slot) in self.directions
         }
         if not own:
             return layer.advance(x)
-        parts = _features(stream, i, x)
+        parts = features_of(stream, i, x)
         rows = torch.arange(len(x), device=x.device)[:, None]
-        last = torch.full_like(rows, _place(stream))
+        last = torch.full_like(rows, place_of(stream))
         for (head, slot), one in own.items():
             where = last if slot == "q" else at
             features = parts[slot][:, head]
@@ -185,100 +186,7 @@ class HeadSubspaces:
         return layer.after_heads(x, layer.attention.write(z))
 
 
-def head_subspaces(
-    model: Any,
-    inputs: Tensor,
-    heads: Sequence[str],
-    places: ArrayLike | Tensor,
-    *,
-    rank: int = 3,
-    batch_size: int = 32,
-) -> HeadSubspaces:
-    r"""The directions along which queries, keys and values of heads differ most between inputs.
-
-    .. math:: \hat k = \bar k + V V^\top (k - \bar k), \qquad
-        V = \text{the first } r \text{ right singular vectors of } K - \bar k
-
-    Queries are those of the token where the answer is read; keys and values those of all places
-    together, such as the labels of four options: their means then span three directions. Rotary
-    positions are turned afterwards.
-
-    Parameters
-    ----------
-    model : torch.nn.Module or TorchSystem
-        A transformer, as for `patch`.
-    inputs : Tensor (input, ...)
-        Tokens or images from which directions are found; test them on others.
-    heads : sequence of str
-        Names like ``"7.h3"``.
-    places : array of int (place,) or (input, place)
-        Tokens of the keys and values; for all inputs, or for each.
-    rank : int
-        How many directions.
-    batch_size : int
-        Inputs at a time.
-
-    Returns
-    -------
-    HeadSubspaces
-        Of every head, for ``"q"``, ``"k"`` and ``"v"``.
-
-    Raises
-    ------
-    UnknownName
-        The model has no such head.
-    InvalidArgument
-        No head, places that are not there, too few inputs, or a rank above the number of features.
-
-    References
-    ----------
-    Lieberum, Rahtz, Kramár, Nanda, Irving, Shah and Mikulik (2023), Does circuit analysis
-    interpretability scale? Evidence from multiple choice capabilities in Chinchilla.
-
-    Examples
-    --------
-    >>> from bregma.nn import CausalTransformer
-    >>> net = CausalTransformer(9, 6, 16, heads=2, layers=2)
-    >>> tokens = torch.randint(9, (20, 6), generator=torch.Generator().manual_seed(0))
-    >>> found = head_subspaces(net, tokens, ["1.h0"], [1, 3], rank=8)
-    >>> torch.allclose(found.run(net, tokens, [1, 3]), net(tokens)[:, -1], atol=1e-5)
-    True
-    """
-    if not heads:
-        raise InvalidArgument("no head is given: names are like '7.h3'")
-    seen = dict[tuple[str, str], list[Tensor]]()
-    with as_stream(model, inputs) as stream:
-        names = head_names(stream)
-        for head in heads:
-            number_of("head", head, names)
-        for x, at in _parts(stream, inputs, places, batch_size):
-            rows = torch.arange(len(x), device=x.device)[:, None]
-            for i, layer in enumerate(stream.layers):
-                mine = [head for head in heads if head.startswith(f"{i}.h")]
-                parts = _features(stream, i, x) if mine else {}
-                for head in mine:
-                    for slot, features in parts.items():
-                        where = at if slot != "q" else torch.full_like(rows, _place(stream))
-                        picked = features[rows, int(head.split(".h")[1]), where]
-                        seen.setdefault((head, slot), []).append(picked.flatten(0, 1).double())
-                x = layer.advance(x)
-    return HeadSubspaces({name: _directions(torch.cat(some), rank) for name, some in seen.items()})
-
-
-def _directions(x: Float[Tensor, "row feature"], rank: int) -> Directions:
-    if not 1 <= rank <= min(x.shape[1], len(x) - 1):
-        raise InvalidArgument(
-            f"rank must be from 1 to {min(x.shape[1], len(x) - 1)} with {len(x)} vectors of "
-            f"{x.shape[1]} features, not {rank}"
-        )
-    centre = x.mean(0)
-    _, strength, basis = torch.linalg.svd(x - centre, full_matrices=False)
-    power = strength.square()
-    share = power[:rank].sum() / power.sum().clamp_min(torch.finfo(power.dtype).tiny)
-    return Directions(centre, basis[:rank].T, float(share))
-
-
-def _features(stream: Stream, i: int, x: Vectors) -> dict[str, Tensor]:
+def features_of(stream: Stream, i: int, x: Vectors) -> dict[str, Tensor]:
     """Queries, keys and values of every head of a layer (batch, head, token, feature)."""
     attention = stream.layers[i].attention
     y = attention.norm(x)
@@ -291,19 +199,19 @@ def _features(stream: Stream, i: int, x: Vectors) -> dict[str, Tensor]:
     }
 
 
-def _place(stream: Stream) -> int:
+def place_of(stream: Stream) -> int:
     if stream.place is None:
         raise InvalidArgument("the model reads its answer at all tokens: there is no one query")
     return stream.place
 
 
-def _parts(
+def parts_of(
     stream: Stream, inputs: Tensor, places: ArrayLike | Tensor, size: int
 ) -> Iterator[tuple[Vectors, Int[Tensor, "batch place"]]]:
     """First vectors and places of some inputs at a time."""
     if size < 1:
         raise InvalidArgument(f"batch_size must be 1 or more, not {size}")
-    _place(stream)
+    place_of(stream)
     at = torch.as_tensor(places if isinstance(places, Tensor) else np.asarray(places))
     good = at.ndim in (1, 2) and at.numel() > 0 and not at.is_floating_point()
     if not good or (at.ndim == 2 and len(at) != len(inputs)):
