@@ -260,6 +260,8 @@ def over_time():
         (lambda r: probe(r, "condition", folds=1, seed=0), InvalidArgument, "2 or more"),
         (lambda r: probe(r, "condition", groups=np.arange(90) % 2, seed=0), NotIdentifiable,
          "2 groups"),
+        (lambda r: probe(r, "condition", groups=np.arange(90) % 3, folds=2, seed=0),
+         NotIdentifiable, "at least 4"),
         (lambda r: probe(r, "condition", items=np.zeros(90), seed=0), NotIdentifiable, "2 items"),
         (lambda r: probe(r, "condition", penalties=[0.0], seed=0), InvalidArgument, "above 0"),
         (lambda r: probe(r, "condition", penalties=[], seed=0), InvalidArgument, "above 0"),

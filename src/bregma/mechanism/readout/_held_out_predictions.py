@@ -37,15 +37,16 @@ def splits_of(groups: Int[np.ndarray, " row"], folds: int, seed: int) -> list[Sp
     InvalidArgument
         Fewer than two folds.
     NotIdentifiable
-        Fewer groups than folds, or fewer than three.
+        Fewer groups than folds, or so few that a fold leaves one to learn from.
     """
     n = len(np.unique(groups))
     if folds < 2:
         raise InvalidArgument(f"folds={folds} must be 2 or more")
-    if n < max(folds, 3):
+    needed = max(folds, 4 if folds == 2 else 3)  # two or more are left where one fold is held out
+    if n < needed:
         raise NotIdentifiable(
             f"{n} groups cannot be dealt into {folds} folds, of which one is held out and the rest "
-            f"has a part to choose the penalty with; use at least {max(folds, 3)} groups"
+            f"has a part to choose the penalty with; use at least {needed} groups"
         )
     found = []
     state = derive(seed, "probe", "folds") % 2**32
