@@ -111,6 +111,7 @@ def test_in_a_model_whose_head_shares_its_weights(transformers):
         (lambda: head_components(nn.ReLU(), states(), MARKS), InvalidArgument, "matrix"),
         (lambda: head_components(head(width=5), states(), MARKS), InvalidArgument, "width 5"),
         (lambda: head_components(head(), states() * np.nan, MARKS), InvalidArgument, "NaN"),
+        (lambda: head_components(head(), states(), MARKS * 1), InvalidArgument, "true or false"),
         (lambda: head_components(head(), states(), MARKS & False), NotIdentifiable, "0 unwanted"),
         (lambda: head_components(head(), states(), MARKS).top(7), InvalidArgument, "1 to 6"),
         (lambda: head_components(head(), states(), MARKS).scaled([6]), InvalidArgument, "0 to 5"),

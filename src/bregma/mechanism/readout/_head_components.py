@@ -132,7 +132,7 @@ def head_components(
     Raises
     ------
     InvalidArgument
-        A head without plain weights, or shapes that do not fit.
+        A head without plain weights, marks that are not true or false, or shapes that do not fit.
     NotIdentifiable
         Fewer than 2 samples of one kind.
 
@@ -162,6 +162,8 @@ def head_components(
             f"states of the shape {tuple(h.shape)} and {tuple(bad.shape)} marks do not fit a head "
             f"of width {weight.shape[1]}"
         )
+    if bad.dtype != torch.bool:  # numbers would be taken for those of rows
+        raise InvalidArgument(f"unwanted is true or false for each sample, not {bad.dtype}")
     if not torch.isfinite(h).all():
         raise InvalidArgument("states hold NaN or infinity")
     with torch.no_grad():
