@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -172,20 +173,21 @@ def steer(
         for d in dose
     ]
 
-    def effect(plain: Recording, steered: Recording) -> Any:
-        return np.asarray(metric(steered), dtype=float) - np.asarray(metric(plain), dtype=float)
+    def effects(plain: Recording) -> Callable[[Recording], Any]:
+        before = np.asarray(metric(plain), dtype=float)
+        return lambda steered: np.asarray(metric(steered), dtype=float) - before
 
-    shown: list[tuple[Any, Rule]] = [(as_stimuli(stimuli), effect)]
+    shown: list[tuple[Any, Any]] = [(as_stimuli(stimuli), effects)]
     if neutral is not None:
-        shown.append((as_stimuli(neutral), side))
+        shown.append((as_stimuli(neutral), lambda plain: partial(side, plain)))
     found = []
     n_steps = sum(-(-len(part) // size) for part, _ in shown)
     with show_progress[Any](what="steering", total=n_steps, show=progress) as bar:
-        for part, rule in shown:
+        for part, compared_with in shown:
             blocks = []
             for some in part.batches(size):
-                plain = system.record(some)
-                each = [_checked(rule(plain, one.record(some)), len(some)) for one in perturbed]
+                change = compared_with(system.record(some))
+                each = [_checked(change(one.record(some)), len(some)) for one in perturbed]
                 blocks.append(np.stack(each))
                 bar.advance()
             found.append(np.concatenate(blocks, 1).reshape(1 + n_random, len(dose), -1))

@@ -19,7 +19,6 @@ from bregma.mechanism.circuits._read import as_stream
 from bregma.mechanism.circuits._stream import Stream
 from bregma.mechanism.readout._layer_answers import (
     answers_at,
-    check_tokens,
     device_of,
     divergence,
     states,
@@ -143,7 +142,6 @@ def tune_lens(
     train, test = _split(inputs, held_out, seed)
     with as_stream(model, inputs) as stream:
         tokens = tokens and stream.place == -1
-        check_tokens(stream, tokens)
         where = device_of(stream)
         lens = TunedLens(len(stream.layers), stream.layers[0].attention.out.shape[-1]).to(where)
 
