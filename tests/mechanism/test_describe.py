@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -30,6 +31,7 @@ from bregma.mechanism import (
     top_stimuli,
 )
 from bregma.mechanism.units._sentences import beam_search
+from bregma.system import Ablate
 
 
 class Says:
@@ -119,7 +121,6 @@ def test_a_prior_learns_how_common_sentences_are():
 
     texts = ["a red circle"] * 6 + ["a blue square"] * 3 + ["shapes"] * 3
     words = Vocabulary(texts)
-    torch.manual_seed(0)
     prior = SentencePrior(words, width=16, layers=1)
     adam = torch.optim.Adam(prior.parameters(), 0.03)
     batches = minibatches(words.encode(texts), size=12)
@@ -153,11 +154,22 @@ def test_regions_by_hand(net, exemplars):
     flat = nn.Sequential(net, nn.Flatten())
     with pytest.raises(InvalidArgument, match="has no maps"):
         RegionFeatures(TorchSystem(flat, "1"))(exemplars)
+    with pytest.raises(InvalidArgument, match="perturbed"):
+        RegionFeatures(TorchSystem(net, "1").perturb(Ablate("1", "1/c0")))
+
+
+def test_first_weights_come_from_the_seed_alone():
+    words = Vocabulary(["a b", "c"])
+    before = torch.get_rng_state()
+    for make in (SentencePrior, partial(ExemplarCaptioner, None, 4)):
+        one, same, other = (make(words, seed=s).embed.weight for s in (0, 0, 1))
+        assert torch.equal(one, same)
+        assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_proposals_have_the_probability_of_the_model(net, exemplars):
     words = Vocabulary(["a b", "c"])
-    torch.manual_seed(0)
     model = ExemplarCaptioner(RegionFeatures(TorchSystem(net, "1")), 4, words, width=8, longest=3)
     found = model.propose(exemplars, 30)
     assert len({text for text, _ in found}) == len(found) > 5

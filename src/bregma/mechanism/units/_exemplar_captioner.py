@@ -19,6 +19,7 @@ from bregma.mechanism.units._sentences import (
     shifted,
 )
 from bregma.recording import Stimuli
+from bregma.run import derive, private_randomness
 from bregma.system import TorchSystem
 from bregma.system._preprocess import as_call
 from bregma.system._quiet import module_names, undisturbed
@@ -41,7 +42,7 @@ class RegionFeatures:
     Raises
     ------
     InvalidArgument
-        When it is called, if a layer has no maps.
+        If the system is perturbed, or, when it is called, a layer has no maps.
 
     References
     ----------
@@ -49,6 +50,8 @@ class RegionFeatures:
     """
 
     def __init__(self, system: TorchSystem) -> None:
+        if system.perturbations:
+            raise InvalidArgument("the system is perturbed: features are of the plain one")
         self.system = system
         modules = module_names(system.module)
         self._sites = find_sites(system.layers, modules)
@@ -116,6 +119,8 @@ class ExemplarCaptioner(nn.Module):
         Of embeddings, attention and state.
     longest : int
         Words of a description at most.
+    seed : int
+        Of the first weights.
 
     References
     ----------
@@ -131,18 +136,20 @@ class ExemplarCaptioner(nn.Module):
         *,
         width: int = 64,
         longest: int = 15,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.features, self.vocabulary, self.longest = features, vocabulary, longest
-        self.scale = nn.LayerNorm(n_features)
-        self.regions = nn.Linear(n_features, width)
-        self.embed = nn.Embedding(len(vocabulary), width)
-        self.start = nn.Linear(width, 2 * width)
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width, bias=False)
-        self.weigh = nn.Linear(width, 1, bias=False)
-        self.cell = nn.LSTMCell(2 * width, width)
-        self.out = nn.Linear(2 * width, len(vocabulary))
+        with private_randomness(derive(seed, "ExemplarCaptioner")):
+            self.scale = nn.LayerNorm(n_features)
+            self.regions = nn.Linear(n_features, width)
+            self.embed = nn.Embedding(len(vocabulary), width)
+            self.start = nn.Linear(width, 2 * width)
+            self.query = nn.Linear(width, width)
+            self.key = nn.Linear(width, width, bias=False)
+            self.weigh = nn.Linear(width, 1, bias=False)
+            self.cell = nn.LSTMCell(2 * width, width)
+            self.out = nn.Linear(2 * width, len(vocabulary))
 
     def forward(
         self, seen: Float[Tensor, "unit rank number"], sentences: Int[Tensor, "unit word"]

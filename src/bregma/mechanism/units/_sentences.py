@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bregma.errors import InvalidArgument
+from bregma.run import derive, private_randomness
 
 END, UNKNOWN = 0, 1  # the end of a sentence also stands before its first word
 
@@ -113,18 +114,23 @@ class SentencePrior(nn.Module):
         Of embeddings and states.
     layers : int
         Of the LSTM.
+    seed : int
+        Of the first weights.
 
     References
     ----------
     Hernandez et al. (2022), Natural language descriptions of deep visual features.
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, width: int = 64, layers: int = 2) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, *, width: int = 64, layers: int = 2, seed: int = 0
+    ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        self.embed = nn.Embedding(len(vocabulary), width)
-        self.lstm = nn.LSTM(width, width, layers, batch_first=True)
-        self.out = nn.Linear(width, len(vocabulary))
+        with private_randomness(derive(seed, "SentencePrior")):
+            self.embed = nn.Embedding(len(vocabulary), width)
+            self.lstm = nn.LSTM(width, width, layers, batch_first=True)
+            self.out = nn.Linear(width, len(vocabulary))
 
     def forward(self, sentences: Int[Tensor, "text word"]) -> Float[Tensor, " text"]:
         """log p of each sentence, in nats."""
