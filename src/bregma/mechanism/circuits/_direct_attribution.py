@@ -77,8 +77,6 @@ def direct_attribution(
     >>> added.share.sel(sender=[where["previous"], where["induction"]]).values.round(3).tolist()
     [0.0, 1.0]
     """
-    if batch_size < 1:
-        raise InvalidArgument(f"batch_size must be 1 or more, not {batch_size}")
     again = partial(direct_attribution, pairs=pairs, metric=metric, batch_size=batch_size)
     with as_stream(model, pairs.clean) as stream:
         found = [_added(stream, pairs[rows], metric) for rows in batches(len(pairs), batch_size)]

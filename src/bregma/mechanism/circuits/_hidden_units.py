@@ -158,8 +158,6 @@ def parts_of(
             f"inputs, the numbers of their answers and paths must be as many, 1 or more: not "
             f"{len(x)}, {tuple(y.shape)} of {y.dtype}" + ("" if n is None else f" and {n}")
         )
-    if size < 1:
-        raise InvalidArgument(f"batch_size must be 1 or more, not {size}")
     return [(x[rows], y[rows].long()) for rows in batches(len(x), size)]
 
 

@@ -209,8 +209,6 @@ def parts_of(
     stream: Stream, inputs: Tensor, places: ArrayLike | Tensor, size: int
 ) -> Iterator[tuple[Vectors, Int[Tensor, "batch place"]]]:
     """First vectors and places of some inputs at a time."""
-    if size < 1:
-        raise InvalidArgument(f"batch_size must be 1 or more, not {size}")
     place_of(stream)
     at = torch.as_tensor(places if isinstance(places, Tensor) else np.asarray(places))
     good = at.ndim in (1, 2) and at.numel() > 0 and not at.is_floating_point()

@@ -54,8 +54,6 @@ def weighted_attention(model: Any, inputs: Tensor, *, batch_size: int = 8) -> xr
     >>> dict(weighted_attention(net, torch.tensor([[0, 1, 2, 3]])).sizes)
     {'input': 1, 'head': 2, 'key': 4}
     """
-    if batch_size < 1:
-        raise InvalidArgument(f"batch_size must be 1 or more, not {batch_size}")
     found = []
     with as_stream(model, inputs) as stream:
         if stream.place is None:
