@@ -13,6 +13,7 @@ from scipy import stats
 
 from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.evidence import Interval, Null
+from bregma.mechanism._means import student_half
 from bregma.run import spawn
 
 Scores = Float[np.ndarray, "case 2"]
@@ -192,8 +193,8 @@ def _exchanged(
 
 
 def _student(x: Float[np.ndarray, " case"], level: float) -> Interval:
-    half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
-    return Interval(float(x.mean() - half), float(x.mean() + half), level, "Student")
+    middle, half = float(x.mean()), float(student_half(x, level))
+    return Interval(middle - half, middle + half, level, "Student")
 
 
 def _welch(a: Float[np.ndarray, " case"], b: Float[np.ndarray, " other"], level: float) -> Interval:
