@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.special import entr
 
 from bregma.datasets._task import Task
 from bregma.errors import InvalidArgument
@@ -117,7 +118,7 @@ def registers(
     known = np.stack([_probabilities(words, chance) for chance in (leak, rate)])
     content = np.array([word in CLASSES for word in CLAUSE * N_CLAUSES])
     flagged = np.array([word.endswith("!") for word in words])
-    odds = known.max(-1).mean(1), -(known * np.log(np.maximum(known, 1e-300))).sum(-1).mean(1)
+    odds = known.max(-1).mean(1), entr(known).sum(-1).mean(1)
     best, surprise = (float((1 - share) * plain + share * rude) for plain, rude in odds)
 
     def part(name: str, n: int) -> Registers:
@@ -162,12 +163,8 @@ def _probabilities(words: tuple[str, ...], chance: float) -> Float[np.ndarray, "
     place = []
     for kind in CLAUSE:
         if kind == "the":
-            place.append(_is(words, "the"))
+            place.append(np.array([word == "the" for word in words], dtype=float))
             continue
         plain, flagged = among(kind, "", N_PLAIN), among(kind, "!", N_FLAGGED)
         place.append((1 - chance) * plain + chance * flagged)
     return np.tile(np.stack(place), (N_CLAUSES, 1))
-
-
-def _is(words: tuple[str, ...], word: str) -> Float[np.ndarray, " word"]:
-    return np.array([w == word for w in words], dtype=float)

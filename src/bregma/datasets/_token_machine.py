@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.special import entr
 from torch import Tensor
 
 from bregma.datasets._task import Task
@@ -172,4 +173,4 @@ def _right(joint: Float[np.ndarray, "row digit digit"]) -> float:
 
 def _entropy(p: Float[np.ndarray, "row ..."]) -> float:
     """In nats, a mean over rows."""
-    return float(-(p * np.log(np.where(p > 0, p, 1))).sum() / len(p))
+    return float(entr(p).sum() / len(p))
