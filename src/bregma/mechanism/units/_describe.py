@@ -169,14 +169,17 @@ def describe(
     Raises
     ------
     InvalidArgument
-        If nothing is proposed for a unit, or probabilities are not finite.
+        If a number is out of range, nothing is proposed for a unit, or probabilities are not
+        finite.
 
     References
     ----------
     Hernandez et al. (2022), Natural language descriptions of deep visual features.
     """
-    if beam < 1:
-        raise InvalidArgument(f"beam must be 1 or more, not {beam}")
+    if beam < 1 or not weight >= 0:
+        raise InvalidArgument(
+            f"beam must be 1 or more and the weight 0 or more, not {beam} and {weight}"
+        )
     chosen = [str(unit) for unit in (top.units.index if units is None else units)]
     if not chosen:
         raise InvalidArgument("there are no units to describe")
