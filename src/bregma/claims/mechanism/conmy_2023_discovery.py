@@ -93,14 +93,14 @@ def growth(found: Circuit, name: str) -> Curve:
     sentence="One automatic search gives back the known wiring of transformers and of spiking "
     "circuits, and what it finds in networks that learned nothing is told apart by comparison "
     "with others of their kind.",
-    systems="hand-wired transformers of 2 and 3 layers (three tasks); a trained one of 2 layers, 4 "
-    "heads each; leaky integrate-and-fire circuits of 7 and 8 populations",
+    systems="hand-wired transformers of 2 and 4 layers (three tasks); a trained one of 2 layers, 4 "
+    "heads each; leaky integrate-and-fire circuits of 6 and 7 populations",
     controls={
         "wired_chance": "as many edges of the hand-wired networks, drawn at random",
         "trained_chance": "as many edges of the trained network, drawn at random",
         "spiking_chance": "as many edges of the spiking circuit, drawn at random",
-        "naive_alarms": "untrained transformers in which a circuit is found that keeps half of its "
-        "faithfulness on other prompts",
+        "naive_alarms": "untrained transformers in which a circuit is found that keeps half of the "
+        "wanted faithfulness on other prompts",
         "spiking_alarms": "the same in spiking circuits whose pairs of units are exchanged",
     },
     expects=[
@@ -129,12 +129,12 @@ def growth(found: Circuit, name: str) -> Curve:
             measure="alarms",
             below="naive_alarms",
             by=0.2,
-            says="Without that comparison it often is",
+            says="Without that comparison they more often seem to have one",
         ),
         Expect(
             measure="discovered",
             above=0.9,
-            says="Those of wired, trained and spiking networks are, at the same level",
+            says="One of each kind, wired, trained and spiking, is found to have one at that level",
         ),
     ],
     smoke={"n_pairs": 8, "n_random": 1, "n_rewired": 1, "n_null": 1, "relays": (1,)},

@@ -196,7 +196,7 @@ def of_neurons(asked: Asked, share: float) -> float:
             measure="index_neurons",
             below="index",
             by=0.3,
-            says="Single units dissociate less",
+            says="Hidden units that fire more for either ability dissociate less",
             paper="effects of neurons are less robust",
         ),
     ],

@@ -207,7 +207,8 @@ def spurious(n: int, agree: float | None, seed: int) -> tuple[CaptionedScenes, T
         "match_shuffled": "random scenes with regions of other units instead of exemplars",
         "match_unmasked": "the same exemplars without regions",
         "gain_random": "as many units of the classifier zeroed, drawn at random",
-        "gain_known": "as many units zeroed: those that answer to tags most, from the truth",
+        "gain_known": "as many units zeroed: those with the smallest ratio of activity on the "
+        "object to activity on the tag; silent units have the smallest",
         "gain_active": "as many units zeroed: those that are most active",
     },
     expects=[

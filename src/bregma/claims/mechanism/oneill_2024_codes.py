@@ -79,7 +79,7 @@ def screened(
     ),
     sentence="With ten prompts that a network can answer and ten that it cannot, heads that have "
     "discrete codes for the former alone are those of the circuit.",
-    systems="wired networks of 24 heads, 5 of which are in the circuit of either of two tasks",
+    systems="wired networks of 24 heads, 5 of which are in the circuit of each of two tasks",
     controls={
         "auc_shuffled": "the same codes, with prompts called positive at random",
         "auc_untrained": "codes of the same autoencoder before training",

@@ -150,7 +150,7 @@ def divergence(world: PlantedSinks, edits: Edits) -> float:
         r"|\cos(h_t^l, h_b^l)| > 0.9, \qquad "
         r"S_t^l = \frac{1}{H (T - t)} \sum_h \sum_{q > t} A^{l,h}_{qt}",
         r"m_t^l = c \, d^l, \qquad m_t^l \to \rho \, \frac{m_t^l}{\lVert m_t^l \rVert}"
-        r"\;\text{ if } \cos(m_t^l, d^l) > 0.98",
+        r"\;\text{ if } \cos(m_t^l, d^l) > 0.9",
     ],
     use="""
 from bregma.datasets import planted_sinks
