@@ -154,8 +154,8 @@ def repair(wired: Wired, name: str, seed: int) -> dict[str, float]:
             above="shared_by_chance",
             by=0.5,
             says="Names and colors share more of their strongest heads than chance",
-            paper="78 % of the heads of GPT-2 medium's circuits; no null is given. Ours is right in "
-            "all names and in 45 % of the colors",
+            paper="78 % of the heads of GPT-2 medium's circuits; no null is given. Ours is right "
+            "in all names and in 45 % of the colors",
         ),
         Expect(
             measure="shared_related",
