@@ -42,6 +42,8 @@ def test_scores_as_by_loops():
         assert score == pytest.approx(want)
     alone = concept_score(features, with_it[:, 0], without[:, 0])
     np.testing.assert_allclose(alone, concept_score(features, with_it[:, :1], without[:, :1]))
+    half = torch.eye(5).bfloat16()  # NumPy has no such numbers
+    np.testing.assert_array_equal(match_features(half, np.eye(5)).index, range(5))
 
 
 @settings(max_examples=20)

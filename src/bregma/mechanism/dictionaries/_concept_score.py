@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bregma.errors import InvalidArgument
+from bregma.mechanism.dictionaries._arrays import finite_array
 
 LEAST = 0.01  # mean cosines below count as this much, so that the logarithm exists
 
@@ -47,9 +48,9 @@ def concept_score(features: Any, activating: Any, neutral: Any) -> Float[np.ndar
     >>> concept_score(np.eye(2), [[1.0, 0.0]], [[0.6, 0.8]]).round(2).tolist()
     [0.51, -4.38]
     """
-    directions = _array(features, "features", (2,))
+    directions = finite_array(features, "features")
     with_it, without = (
-        _mean_cosine(directions, _array(x, name, (2, 3)))
+        _mean_cosine(directions, finite_array(x, name, (2, 3)))
         for x, name in ((activating, "activating"), (neutral, "neutral"))
     )
     return np.log(np.maximum(with_it, LEAST) / np.maximum(without, LEAST))
@@ -68,13 +69,3 @@ def _mean_cosine(
 
 def _unit(x: Float[np.ndarray, "*row unit"]) -> Float[np.ndarray, "*row unit"]:
     return x / np.linalg.norm(x, axis=-1, keepdims=True).clip(1e-12)
-
-
-def _array(x: Any, name: str, dimensions: tuple[int, ...]) -> Float[np.ndarray, "*row unit"]:
-    values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, dtype=np.float64)
-    if values.ndim not in dimensions or 0 in values.shape or not np.isfinite(values).all():
-        raise InvalidArgument(
-            f"{name} must have {' or '.join(map(str, dimensions))} dimensions, not be empty and "
-            f"be finite; the shape is {values.shape}"
-        )
-    return values

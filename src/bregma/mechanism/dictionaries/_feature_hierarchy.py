@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from bregma.errors import InvalidArgument
+from bregma.mechanism.dictionaries._arrays import finite_array
 from bregma.mechanism.dictionaries._semi_nmf import SemiNMF
 from bregma.run import derive
 
@@ -98,12 +99,7 @@ def feature_hierarchy(
     >>> len(set(parents[:3])), len(set(parents[3:])), bool(parents[0] != parents[3])
     (1, 1, True)
     """
-    given = patterns.detach().cpu() if hasattr(patterns, "detach") else patterns
-    levels = [np.asarray(given, dtype=np.float64)]
-    if levels[0].ndim != 2 or 0 in levels[0].shape or not np.isfinite(levels[0]).all():
-        raise InvalidArgument(
-            f"patterns must be (feature, unit), not empty and finite; one has {levels[0].shape}"
-        )
+    levels = [finite_array(patterns, "patterns")]
     counts = [len(levels[0]), *sizes]
     if not sizes or min(counts) < 1 or any(b >= a for a, b in pairwise(counts)):
         raise InvalidArgument(f"each level needs fewer features than the one before, not {counts}")

@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.mechanism.dictionaries._activity import X, Y, as_source, made
+from bregma.mechanism.dictionaries._arrays import finite_array
 from bregma.run._evaluating import evaluating
 
 
@@ -168,7 +169,7 @@ def match_features(found: Any, true: Any, *, signed: bool = True) -> MatchedFeat
     >>> match_features(torch.eye(3)[[2, 0, 1]], torch.eye(3)).index
     array([1, 2, 0])
     """
-    a, b = (_rows(x) for x in (found, true))
+    a, b = (finite_array(x, "a dictionary") for x in (found, true))
     if a.shape[1] != b.shape[1]:
         raise InvalidArgument(f"features of length {a.shape[1]} and {b.shape[1]} do not fit")
     lengths = np.linalg.norm(b, axis=1)
@@ -180,12 +181,3 @@ def match_features(found: Any, true: Any, *, signed: bool = True) -> MatchedFeat
     index, best = np.full(len(b), -1), np.zeros(len(b))
     index[rows], best[rows] = columns, cosine[rows, columns]
     return MatchedFeatures(index, best)
-
-
-def _rows(x: Any) -> Float[np.ndarray, "feature number"]:
-    values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, dtype=np.float64)
-    if values.ndim != 2 or 0 in values.shape or not np.isfinite(values).all():
-        raise InvalidArgument(
-            f"a dictionary must be (feature, number) and finite; one has the shape {values.shape}"
-        )
-    return values
