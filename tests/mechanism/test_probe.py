@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -175,6 +177,7 @@ def test_evidence_of_an_animal():
     evidence = found.evidence(n=9, level=0.9, seed=0)
     assert evidence.p_value == 0.1
     assert "same group" in evidence.null.exchanged
+    assert evidence.null.n_arrangements == pytest.approx(math.factorial(9) ** 10)
     assert evidence.system_null is None
     assert evidence.score == found.score.max() in evidence.interval
     assert evidence.settings["site"] == "A"
@@ -194,6 +197,7 @@ def test_targets_of_groups_are_exchanged_whole():
     recording = Recording.from_array(x, presentation={"stimulus": stimulus.astype(str)})
     found = probe(recording, label, seed=0)
     assert found.task.one_each
+    assert found.task.n_arrangements == pytest.approx(math.factorial(24))
     drawn = found.task.exchanged(rng(1))
     assert pd.Series(drawn).groupby(stimulus).nunique().eq(1).all()
     assert drawn.sum() == found.task.y.sum()

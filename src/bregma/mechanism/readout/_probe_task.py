@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Num, Shaped
+from scipy.special import gammaln
 
 from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.mechanism.readout._held_out_predictions import (
@@ -116,6 +118,13 @@ class ProbeTask:
             return y
         _, first = np.unique(self.groups, return_index=True)
         return self.y[first][rng.permutation(len(first))][self.groups]
+
+    @property
+    def n_arrangements(self) -> float:
+        """In how many ways targets can be exchanged."""
+        sizes = np.bincount(self.groups)
+        log = float(gammaln((len(sizes) if self.one_each else sizes) + 1.0).sum())
+        return float(round(math.exp(log))) if log < 700 else math.inf
 
     @property
     def one_each(self) -> bool:

@@ -198,7 +198,10 @@ class Probes:
             "the targets of presentations in the same group with each other"
         )  # fmt: skip
         null = Null.of(
-            best, task.scores(self.recording, self.by, targets).max(0), exchanged=between
+            best,
+            task.scores(self.recording, self.by, targets).max(0),
+            exchanged=between,
+            n_arrangements=task.n_arrangements,
         )
         half = stats.norm.ppf((1 + level) / 2) * self._resampled().max(1).std(ddof=1)
         kind = f"score ± z × standard deviation over {N_RESAMPLES} resamples of groups"
