@@ -151,7 +151,7 @@ def visualize(
     Examples
     --------
     >>> _ = torch.manual_seed(0)
-    >>> net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU())
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.ReLU())
     >>> made = visualize(net, "1/c2", shape=(1, 12, 12), steps=30, jitter=1, seed=0)
     >>> made.images.shape, bool(made.activations > made.start_activations)
     (torch.Size([1, 1, 12, 12]), True)
