@@ -20,7 +20,8 @@ def make(n_presentations=6, n_units=3, times=None, seed=0, **kwargs) -> Recordin
     rng = np.random.default_rng(seed)
     shape = (n_presentations, n_units) if times is None else (n_presentations, times, n_units)
     kwargs.setdefault("unit", {"unit": list("abcdefgh")[:n_units], "area": ["V1", "V1", "IT"] * 2})
-    kwargs["unit"] = {k: v[:n_units] for k, v in kwargs["unit"].items()}
+    if not callable(kwargs["unit"]):
+        kwargs["unit"] = {k: v[:n_units] for k, v in kwargs["unit"].items()}
     if times is not None:
         kwargs.setdefault("time", np.arange(times) / 10)
     kwargs.setdefault("presentation", {"stimulus": np.array(["x", "y", "z"] * 2)[:n_presentations]})
@@ -125,6 +126,49 @@ class TestRefuses:
     def test_change_in_place(self):
         with pytest.raises(AttributeError, match="never changed in place"):
             make().measured_in = "mV"
+
+
+TABLE = {"unit": ["a", "b", "c"], "area": ["V1", "V1", "IT"]}
+
+
+class TestLabelsMadeLater:
+    """Labels of units that a function makes are those of a table, made once, when asked for."""
+
+    def test_made_when_asked_for_and_once(self):
+        asked = []
+        recording = make(times=4, unit=lambda: asked.append(1) or TABLE)
+        assert recording.shape == recording.to_torch().shape == (6, 4, 3)
+        assert recording.stimuli[0] == "x"
+        assert len(recording.presentations) == 6
+        assert "3 units" in repr(recording)
+        assert not asked
+        assert recording.units.index.tolist() == ["a", "b", "c"]
+        assert recording.select(area="IT").n_units == 1
+        assert asked == [1]
+
+    @pytest.mark.parametrize("times", [None, 4])
+    def test_the_same_as_with_a_table(self, times):
+        now, later = (make(times=times, unit=u) for u in (TABLE, lambda: TABLE))
+        assert later.identical(now)
+        assert pickle.loads(pickle.dumps(later)).identical(now)
+        assert make(times=times, unit=lambda: TABLE).content_hash() == now.content_hash()
+
+    def test_lazy_values(self):
+        values = make().chunk().data.data
+        assert Recording.from_array(values, unit=lambda: TABLE).load().n_units == 3
+
+    def test_missing_values_are_found_at_once_and_named(self):
+        values = np.array([[0, np.nan, 1.0]])
+        with pytest.raises(InvalidRecording, match="units 'b'"):
+            Recording.from_array(values, unit=lambda: TABLE)
+        kept = Recording.from_array(values, unit=lambda: TABLE, missing="drop_units")
+        assert kept.units.index.tolist() == ["a", "c"]
+
+    def test_wrong_labels_are_refused_when_asked_for(self):
+        with pytest.raises(InvalidRecording, match="more than once"):
+            Recording.from_array(np.eye(2), unit=lambda: {"unit": ["a", "a"]}).units  # noqa: B018
+        with pytest.raises(InvalidRecording, match="share 'stimulus'"):
+            Recording.from_array(np.eye(2), unit=lambda: {"stimulus": [1, 2]}).units  # noqa: B018
 
 
 class TestMissing:

@@ -123,8 +123,22 @@ def test_passes_end_after_the_last_wanted_part(net, images, monkeypatch):
     calls = []
     forward = nn.Linear.forward
     monkeypatch.setattr(nn.Linear, "forward", lambda m, x: calls.append(len(x)) or forward(m, x))
-    TorchSystem(net, "block.conv1").record(images, batch_size=3)
-    assert calls == [2]  # only the probe runs to the end
+    for batch_size, probed in ((2, 2), (len(images), 2)):
+        calls.clear()
+        TorchSystem(net, "stem").record(images, batch_size=batch_size)
+        assert calls == [probed]  # only the probe runs to the end
+
+
+def test_the_first_batch_is_shown_once(net, images, monkeypatch):
+    plain = TorchSystem(net, "fc").record(images, batch_size=5).values
+    shown = []
+    forward = nn.Conv2d.forward
+    monkeypatch.setattr(
+        nn.Conv2d, "forward", lambda m, x: shown.append((m, len(x))) or forward(m, x)
+    )
+    again = TorchSystem(net, "fc").record(images, batch_size=5)
+    assert [n for module, n in shown if module is net.stem] == [5, len(images) - 5]
+    assert (again.values == plain).all()
 
 
 def test_parts_called_twice_have_numbers(net, images):
@@ -241,8 +255,8 @@ def test_keyword_arguments_reach_the_network_and_can_be_recorded():
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: x.sum(0), r"shape \(3,\) for 2"),
-        (lambda x: x.sum(), r"shape \(\) for 2"),
+        (lambda x: x.sum(0), r"shape \(3,\) for 5"),
+        (lambda x: x.sum(), r"shape \(\) for 5"),
         (lambda x: x.T[:, None], "first axis must be the stimuli"),
         (lambda x: torch.complex(x, x), "complex"),
         (lambda x: "text", "holds no tensor but a str"),
@@ -251,6 +265,18 @@ def test_keyword_arguments_reach_the_network_and_can_be_recorded():
 def test_parts_that_do_not_answer_each_stimulus(function, message):
     with pytest.raises(InvalidArgument, match=message):
         TorchSystem(Of(function), ".").record(np.zeros((5, 3), np.float32))
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_the_axis_of_stimuli_is_not_taken_for_another(n):
+    def turned(x):  # as many tokens as stimuli, and those are behind them
+        return x.repeat(1, 4)[:, :4, None].transpose(0, 1)
+
+    for function in (lambda x: x.T, turned):
+        with pytest.raises(InvalidArgument, match="for 2 stimuli; its first axis must be the"):
+            TorchSystem(Of(function), ".").record(np.ones((n, n), np.float32))
+    with pytest.raises(InvalidArgument, match="for 2 stimuli"):
+        TorchSystem(Of(turned), ".").record(np.ones((n, n), np.float32), reduce="mean")
 
 
 def test_parts_that_do_not_run(net, images):
@@ -530,7 +556,7 @@ def test_streaming_goes_on_after_an_interruption(net, images, tmp_path):
         system.record(images, batch_size=2, to=tmp_path / "net.zarr")
     assert not (tmp_path / "net.zarr").exists()
     stored = system.record(images, batch_size=2, to=tmp_path / "net.zarr")
-    assert shown == [2, 2, 2, 2, 2, 2, 2, 1]  # the probe and the first batch again, then the rest
+    assert shown == [2, 2, 2, 1, 2, 1]  # the first batch again, then what was interrupted
     assert stored.identical(expected)
     assert [path.name for path in tmp_path.iterdir()] == ["net.zarr"]
 

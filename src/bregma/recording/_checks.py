@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bregma.errors import InvalidRecording
-from bregma.recording._labels import check_ids, clean_labels, shown
+from bregma.errors import InvalidArgument, InvalidRecording
+from bregma.recording._labels import Labels, check_ids, clean_labels, shown
 
 DIMS = ("presentation", "time", "unit")
+Coordinate = tuple[str, Labels]  # dimension, labels
 Missing = Literal["raise", "drop_units", "drop_presentations"]
 
 
@@ -27,16 +29,20 @@ def with_checked_dims(data: xr.DataArray) -> xr.DataArray:
             f"dimensions are {tuple(data.dims)}; they must be 'presentation' and 'unit', "
             "and 'time' where responses are time series"
         )
-    if data.dtype.kind not in "biuf":
-        raise InvalidRecording(f"values are {data.dtype}; real numbers are needed")
-    for dim, size in data.sizes.items():
-        if size == 0:
-            raise InvalidRecording(f"there is nothing in it: no entry along {dim!r}")
+    check_numbers(data.dtype, data.sizes)
     return data.transpose(*(dim for dim in DIMS if dim in dims))
 
 
+def check_numbers(dtype: Any, sizes: Mapping[Any, int]) -> None:
+    if dtype.kind not in "biuf":
+        raise InvalidRecording(f"values are {dtype}; real numbers are needed")
+    for dim, size in sizes.items():
+        if size == 0:
+            raise InvalidRecording(f"there is nothing in it: no entry along {dim!r}")
+
+
 def with_checked_labels(data: xr.DataArray) -> xr.DataArray:
-    coords: dict[str, Any] = {}
+    coords: dict[str, Coordinate] = {}
     for key, coordinate in data.coords.items():
         if isinstance(data.indexes.get(key), pd.MultiIndex):
             raise InvalidRecording(f"coordinate {key!r} is a multi-index; use flat coordinates")
@@ -45,19 +51,30 @@ def with_checked_labels(data: xr.DataArray) -> xr.DataArray:
                 f"coordinate {key!r} has the dimensions {coordinate.dims}; each coordinate lies "
                 "along one of presentation, time and unit"
             )
-        labels = clean_labels(coordinate.values, f"coordinate {key!r}")
-        coords[str(key)] = (coordinate.dims[0], labels)
+        coords[str(key)] = (str(coordinate.dims[0]), coordinate.values)
+    return labelled(data.variable.data, data.dims, coords, data.name)
+
+
+def labelled(
+    values: Any, dims: Sequence[Hashable], columns: Mapping[str, Coordinate], name: Hashable
+) -> xr.DataArray:
+    """Values with their labels, which are checked; ids that are not given are numbers."""
+    sizes = dict(zip(map(str, dims), values.shape, strict=True))
+    coords = {
+        key: (dim, clean_labels(labels, f"coordinate {key!r}"))
+        for key, (dim, labels) in columns.items()
+    }
     if "presentation" not in coords:
-        coords["presentation"] = ("presentation", np.arange(data.sizes["presentation"]))
+        coords["presentation"] = ("presentation", np.arange(sizes["presentation"]))
     if "unit" not in coords:
-        coords["unit"] = ("unit", np.array([f"u{i}" for i in range(data.sizes["unit"])]))
+        coords["unit"] = ("unit", np.array([f"u{i}" for i in range(sizes["unit"])]))
     coords.setdefault("stimulus", ("presentation", coords["presentation"][1]))
-    for name, dim in (("presentation",) * 2, ("unit",) * 2, ("stimulus", "presentation")):
-        if coords[name][0] != dim:
-            raise InvalidRecording(f"coordinate {name!r} must lie along {dim!r}")
+    for key, dim in (("presentation",) * 2, ("unit",) * 2, ("stimulus", "presentation")):
+        if coords[key][0] != dim:
+            raise InvalidRecording(f"coordinate {key!r} must lie along {dim!r}")
     check_ids(coords["presentation"][1], "presentation")
     check_ids(coords["unit"][1], "unit")
-    if "time" in data.dims:
+    if "time" in sizes:
         if "time" not in coords or coords["time"][1].dtype.kind not in "iuf":
             raise InvalidRecording("the time dimension needs a coordinate 'time' in seconds")
         times = coords["time"][1].astype(float)
@@ -65,11 +82,23 @@ def with_checked_labels(data: xr.DataArray) -> xr.DataArray:
             where = int(np.argmax(~np.isfinite(times) | np.r_[False, np.diff(times) <= 0]))
             raise InvalidRecording(f"times must rise; they do not at sample {where}")
         coords["time"] = ("time", times)
-    return xr.DataArray(data.variable.data, dims=data.dims, coords=coords, name=data.name)
+    return xr.DataArray(values, dims=dims, coords=coords, name=name)
+
+
+def checked(data: xr.DataArray, sessions: pd.DataFrame | None, missing: Missing) -> xr.DataArray:
+    """The same without missing values, where its sessions are known."""
+    if missing not in Missing.__args__:  # type: ignore[attr-defined]
+        raise InvalidArgument(f"missing={missing!r} is not one of {Missing.__args__}")  # type: ignore[attr-defined]
+    if data.chunks is None:
+        data = without_missing(data, missing)
+    elif missing != "raise":
+        raise InvalidArgument("missing values of lazy data are unknown: .load() it first")
+    check_sessions(data, sessions)
+    return data
 
 
 def without_missing(data: xr.DataArray, missing: Missing) -> xr.DataArray:
-    if data.dtype.kind != "f" or _all_finite(data.values):
+    if all_finite(data.values):
         return data
     bad = ~np.isfinite(data.values)
     axis = {"drop_units": "unit", "drop_presentations": "presentation"}.get(missing)
@@ -88,8 +117,10 @@ def without_missing(data: xr.DataArray, missing: Missing) -> xr.DataArray:
     return data.isel({axis: np.flatnonzero(keep)})
 
 
-def _all_finite(values: Any) -> bool:
+def all_finite(values: Any) -> bool:
     """Whether there is no NaN and no infinity, seen in the extremes: it takes no memory."""
+    if values.dtype.kind != "f":
+        return True
     with np.errstate(invalid="ignore"):
         return bool(np.isfinite(values.min()) and np.isfinite(values.max()))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,11 +16,13 @@ from bregma.recording import _same, _show
 from bregma.recording._checks import (
     DIMS,
     Missing,
-    check_sessions,
+    all_finite,
+    checked,
     with_checked_dims,
     with_checked_labels,
     without_missing,
 )
+from bregma.recording._from_array import array_of, checked_values
 from bregma.recording._labels import (
     Labels,
     Table,
@@ -28,7 +30,6 @@ from bregma.recording._labels import (
     first_appearance,
     positions,
     select_mask,
-    shown,
     table_columns,
 )
 from bregma.recording._measured_in import check_measured_in
@@ -76,8 +77,9 @@ class Recording:
     Recording(4 presentations of 4 stimuli, 2 units)
     """
 
-    __slots__ = ("data", "measured_in", "sessions")
-    data: xr.DataArray
+    __slots__ = ("_data", "_label_units", "measured_in", "sessions")
+    _data: xr.DataArray  # units are numbers where their labels are still to be made
+    _label_units: Callable[[], Table] | None
     measured_in: str | None
     sessions: pd.DataFrame | None
 
@@ -90,16 +92,20 @@ class Recording:
         missing: Missing = "raise",
     ) -> None:
         data = with_checked_labels(with_checked_dims(data))
-        if missing not in ("raise", "drop_units", "drop_presentations"):
-            raise InvalidArgument(f"missing={missing!r} is not one of {Missing.__args__}")  # type: ignore[attr-defined]
-        if data.chunks is None:
-            data = without_missing(data, missing)
-        elif missing != "raise":
-            raise InvalidArgument("missing values of lazy data are unknown: .load() it first")
-        check_sessions(data, sessions)
-        object.__setattr__(self, "data", data)
+        self._set(checked(data, sessions, missing), None, measured_in, sessions)
+
+    def _set(
+        self,
+        data: xr.DataArray,
+        label_units: Callable[[], Table] | None,
+        measured_in: str | None,
+        sessions: pd.DataFrame | None,
+    ) -> Recording:
+        object.__setattr__(self, "_data", data)
+        object.__setattr__(self, "_label_units", label_units)
         object.__setattr__(self, "measured_in", check_measured_in(measured_in))
         object.__setattr__(self, "sessions", sessions)
+        return self
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Recording is never changed in place; make a new one ({name})")
@@ -112,7 +118,7 @@ class Recording:
         cls,
         values: Any,
         *,
-        unit: Table | Iterable[Any] | None = None,
+        unit: Table | Iterable[Any] | Callable[[], Table] | None = None,
         presentation: Table | Iterable[Any] | None = None,
         time: Any = None,
         measured_in: str | None = None,
@@ -127,7 +133,9 @@ class Recording:
         values : array
             Shape (presentation, unit) or (presentation, time, unit); NumPy, torch or Dask.
         unit : DataFrame, mapping or sequence, optional
-            Columns of unit coordinates (ids under ``"unit"``), or just the ids.
+            Columns of unit coordinates (ids under ``"unit"``), or just the ids; or a function
+            that makes the table when labels of units are first asked for, as the labels of
+            millions of units take longer to make than to record.
         presentation : DataFrame, mapping or sequence, optional
             Columns of presentation coordinates (ids under ``"presentation"``), or just the
             ids. ``stimulus`` is the ids where it is not given.
@@ -152,78 +160,70 @@ class Recording:
         InvalidRecording
             As the class does.
         """
-        if hasattr(values, "detach"):  # a torch tensor; NumPy has no bfloat16
-            values = values.detach().cpu()
-            values = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
-        elif not hasattr(values, "dask"):
-            values = np.asarray(values)
-        if values.ndim not in (2, 3):
-            raise InvalidRecording(
-                "values must be (presentation, unit) or (presentation, time, unit); "
-                f"their shape is {values.shape}"
-            )
-        if (time is None) == (values.ndim == 3):
-            raise InvalidRecording(
-                f"values of shape {values.shape} need "
-                + ("their times: give time=" if time is None else "no time, but time= is given")
-            )
-        dims = DIMS if values.ndim == 3 else ("presentation", "unit")
-        units = table_columns(unit, "unit", values.shape[-1], None)
-        shows = table_columns(presentation, "presentation", values.shape[0], None)
-        if twice := set(units) & set(shows):
-            raise InvalidRecording(f"coordinates of units and presentations share {shown(twice)}")
-        coords: dict[str, Any] = {key: ("unit", column) for key, column in units.items()}
-        coords |= {key: ("presentation", column) for key, column in shows.items()}
-        if time is not None:
-            coords["time"] = ("time", np.asarray(time, dtype=float))
-            if coords["time"][1].shape != values.shape[1:2]:
-                raise InvalidRecording(
-                    f"time has the shape {coords['time'][1].shape}, "
-                    f"but the values have {values.shape[1]} samples"
-                )
-        data = xr.DataArray(values, dims=dims, coords=coords, name=name)
-        return cls(data, measured_in=measured_in, sessions=sessions, missing=missing)
+        values = checked_values(values, time)
+        later = None
+        if callable(unit):
+            lazy = hasattr(values, "dask")
+            if sessions is None and missing == "raise" and (lazy or all_finite(values)):
+                later, unit = unit, np.arange(values.shape[-1])
+            else:
+                unit = unit()
+        data = array_of(values, unit, presentation, time, name)
+        data = data if later else checked(data, sessions, missing)
+        return cls.__new__(cls)._set(data, later, measured_in, sessions)
+
+    @property
+    def data(self) -> xr.DataArray:
+        """Values with all their labels."""
+        if self._label_units is not None:
+            bare = self._data
+            shows = {str(key): c.values for key, c in bare.coords.items() if c.dims != ("unit",)}
+            times = shows.pop("time", None)
+            full = array_of(bare.variable.data, self._label_units(), shows, times, self.name)
+            object.__setattr__(self, "_data", full)
+            object.__setattr__(self, "_label_units", None)
+        return self._data
 
     # What is in it
 
     @property
     def values(self) -> Shaped[np.ndarray, "presentation *time unit"]:
         """Values as a NumPy array, computed where they are lazy, and checked to be finite."""
-        if self.data.chunks is None:
-            return self.data.values
+        if self._data.chunks is None:
+            return self._data.values
         return without_missing(self.data.compute(), "raise").values
 
     @property
     def name(self) -> str | None:
         """Name of the recording."""
-        return None if self.data.name is None else str(self.data.name)
+        return None if self._data.name is None else str(self._data.name)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Lengths of presentation, time (where there is one) and unit."""
-        return self.data.shape
+        return self._data.shape
 
     @property
     def n_presentations(self) -> int:
         """Number of presentations."""
-        return self.data.sizes["presentation"]
+        return self._data.sizes["presentation"]
 
     @property
     def n_units(self) -> int:
         """Number of units."""
-        return self.data.sizes["unit"]
+        return self._data.sizes["unit"]
 
     @property
     def has_time(self) -> bool:
         """Whether responses are time series."""
-        return "time" in self.data.dims
+        return "time" in self._data.dims
 
     @property
     def times(self) -> Float[np.ndarray, " time"]:
         """Times in seconds."""
         if not self.has_time:
             raise InvalidRecording("this recording has no time dimension")
-        return self.data["time"].values
+        return self._data["time"].values
 
     @property
     def sampling_rate(self) -> float:
@@ -242,7 +242,7 @@ class Recording:
     @property
     def stimuli(self) -> Labels:
         """Stimulus of each presentation."""
-        return self.data["stimulus"].values
+        return self._data["stimulus"].values
 
     @property
     def unique_stimuli(self) -> Labels:
@@ -252,20 +252,12 @@ class Recording:
     @property
     def units(self) -> pd.DataFrame:
         """Table of units, indexed by their ids."""
-        return self._table("unit")
+        return _table(self.data, "unit")
 
     @property
     def presentations(self) -> pd.DataFrame:
         """Table of presentations, indexed by their ids."""
-        return self._table("presentation")
-
-    def _table(self, dim: str) -> pd.DataFrame:
-        columns = {
-            str(name): coordinate.values
-            for name, coordinate in self.data.coords.items()
-            if coordinate.dims == (dim,) and name != dim
-        }
-        return pd.DataFrame(columns, index=pd.Index(self.data[dim].values, name=dim))
+        return _table(self._data, "presentation")
 
     def coordinate_names(self, dim: str | None = None) -> list[str]:
         """Names of coordinates, columns of the session table included.
@@ -740,3 +732,12 @@ class Recording:
 
 def _rebuild(data: xr.DataArray, measured_in: str | None, sessions: Any) -> Recording:
     return Recording(data, measured_in=measured_in, sessions=sessions)
+
+
+def _table(data: xr.DataArray, dim: str) -> pd.DataFrame:
+    columns = {
+        str(name): coordinate.values
+        for name, coordinate in data.coords.items()
+        if coordinate.dims == (dim,) and name != dim
+    }
+    return pd.DataFrame(columns, index=pd.Index(data[dim].values, name=dim))

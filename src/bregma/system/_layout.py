@@ -251,6 +251,27 @@ def layout_of(
     return Layout(layer, axes, inner, heads if side_by_side else None)
 
 
+def unit_names(layouts: Iterable[Layout]) -> list[str]:
+    """Names of the columns that `unit_columns` makes.
+
+    Parameters
+    ----------
+    layouts : iterable of Layout
+        The layouts, in their order.
+
+    Returns
+    -------
+    list of str
+        The names.
+    """
+    layouts = list(layouts)
+    places = {axis for layout in layouts for axis in layout.axes}
+    if any(layout.n_heads is not None for layout in layouts):
+        places.add("head")
+    rest = [axis for axis in LETTERS if axis != "channel" and axis in places]
+    return ["unit", "layer", "kind", "channel", *rest]
+
+
 def unit_columns(layouts: Iterable[Layout]) -> dict[str, Shaped[np.ndarray, " unit"]]:
     """Columns of the table of units over several layers.
 
@@ -273,12 +294,11 @@ def unit_columns(layouts: Iterable[Layout]) -> dict[str, Shaped[np.ndarray, " un
         "kind": np.repeat([lay.kind for lay in layouts], [lay.n_units for lay in layouts]),
         "channel": np.concatenate([table["channel"] for table in tables]),
     }
-    for name in LETTERS:
-        if name != "channel" and any(name in table for table in tables):
-            columns[name] = np.concatenate(
-                [
-                    table.get(name, np.full(layout.n_units, np.nan)).astype(float)
-                    for layout, table in zip(layouts, tables, strict=True)
-                ]
-            )
+    for name in unit_names(layouts)[len(columns) :]:
+        columns[name] = np.concatenate(
+            [
+                table.get(name, np.full(layout.n_units, np.nan)).astype(float)
+                for layout, table in zip(layouts, tables, strict=True)
+            ]
+        )
     return columns

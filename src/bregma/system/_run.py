@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,38 +14,13 @@ from torch import nn
 
 from bregma.errors import InvalidArgument, InvalidRecording, UnknownName
 from bregma.recording import Stimuli
+from bregma.run._private import reseed
 from bregma.system._conflicts import check_conflicts, content_key
 from bregma.system._edits import Edit, apply_edits, check_selected, listed
-from bregma.system._layout import Layout, layout_of
 from bregma.system._perturbations import Perturbation, Target
+from bregma.system._probe import Feed, Found, Heard, Moment, Probe, Reduce, reduced
 from bregma.system._site import Place, Site, find_tensor, replace_tensor
-from bregma.system._tap import Enough, Taps, to_numbers
-
-Reduce = str | Callable[[torch.Tensor], torch.Tensor] | None
-Feed = Callable[[Stimuli], tuple[tuple[Any, ...], dict[str, Any]]]
-PROBE = 2  # stimuli shown to learn the shapes: with one, the axis of stimuli could be any
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A tensor that the probe found at one call of a site."""
-
-    layout: Layout  # of what is read there
-    positions: tuple[int, ...]  # axes over which "mean" and "max" go
-    path: tuple[Any, ...]  # where it lies in what the module gives
-    dtype: torch.dtype
-
-    def named(self, site: Site) -> _Found:
-        return replace(self, layout=replace(self.layout, layer=str(site)))
-
-
-@dataclass
-class _Heard:
-    """What the probe heard: calls of each place, and the tensor at each call of each site."""
-
-    calls: Counter[Place] = field(default_factory=Counter)
-    read: dict[Site, _Found] = field(default_factory=dict)
-    edit: dict[Site, _Found] = field(default_factory=dict)
+from bregma.system._tap import Enough, Taps
 
 
 class Run:
@@ -71,6 +45,9 @@ class Run:
         All that will be shown.
     batch_size : int
         How many at a time.
+    seed : int
+        Seed of what the network itself draws at random, anew for each batch, so that batches do
+        not depend on those before.
     """
 
     def __init__(
@@ -84,11 +61,12 @@ class Run:
         reduce: Reduce,
         stimuli: Stimuli,
         batch_size: int,
+        seed: int,
     ) -> None:
         if not (reduce is None or reduce in ("mean", "max") or callable(reduce)):
             raise InvalidArgument(f"reduce={reduce!r} is not None, 'mean', 'max' or a function")
         self.modules, self.feed, self.reduce = modules, feed, reduce
-        self.stimuli, self.batch_size = stimuli, batch_size
+        self.stimuli, self.batch_size, self.seed = stimuli, batch_size, seed
         self._taps = Taps(modules)
         foreign = any(m._forward_hooks or m._forward_pre_hooks for m in modules.values())
         self._may_stop = not foreign  # hooks of others count on whole passes
@@ -96,7 +74,9 @@ class Run:
             perturbation.check(stimuli.ids)
         changed = [site for _, found in edits for site in found]
         self._places = list(dict.fromkeys(site.place for site in [*sites, *changed]))
-        heard = self._probe(sites, changed, certain)
+        probe = Probe(modules, feed, sites, changed, certain, reduce, seed)
+        heard = probe.hear(stimuli, batch_size)
+        self._first = heard.kept
         numbered = self._numbered(sites, heard, heard.read, certain)
         if not numbered:
             raise InvalidArgument("none of these sites gives a tensor: " + listed(sites))
@@ -113,19 +93,26 @@ class Run:
         self.dtype = torch.empty(0, dtype=dtype).numpy().dtype
         self._edits = self._bound(edits, heard, certain)
 
-    def read(self, part: Stimuli, out: Float[np.ndarray, "stimulus unit"]) -> None:
-        """Show a few stimuli and read all sites.
+    def read(self, rows: slice, out: Float[np.ndarray, "stimulus unit"]) -> None:
+        """Show a batch of the stimuli and read all sites.
 
         Parameters
         ----------
-        part : Stimuli
-            What to show.
+        rows : slice
+            Which stimuli.
         out : array (stimulus, unit)
             Where to write the units of all `layouts`; of the type `dtype`.
         """
+        reseed(self.seed, rows.start)
+        part = self.stimuli[rows]
         target = torch.from_numpy(out)
+        if rows.start == 0 and self._first:  # the probe has read them
+            for key in self._reads:
+                self._write(key, self._first.pop(key), target)
+            self._first = {}
+            return
         taken = set()
-        wanted: dict[tuple[Place, int], list[Any]] = defaultdict(list)
+        wanted: dict[tuple[Place, int], list[Moment]] = defaultdict(list)
         for key in self._reads:
             wanted[key[:2]].append(key)
 
@@ -137,7 +124,7 @@ class Run:
             for key in wanted.get((place, call), ()):
                 site, found = self._reads[key]
                 _, tensor = find_tensor(edited, site)
-                self._take(found, tensor, target[:, self._columns[key]])
+                self._write(key, reduced(tensor, self.reduce, found.positions), target)
                 taken.add(key)
             if self._may_stop and len(taken) == len(self._reads):
                 raise Enough
@@ -155,64 +142,13 @@ class Run:
 
     # Before the run
 
-    def _probe(
-        self, sites: Sequence[Site], changed: Sequence[Site], certain: Collection[Site]
-    ) -> _Heard:
-        """Show the first stimuli without perturbations and note shapes and numbers of calls."""
-        heard = _Heard()
-        part = self.stimuli[: min(PROBE, len(self.stimuli))]
-
-        def react(place: Place, call: int, value: Any) -> None:
-            heard.calls[place] = call + 1
-            for wanted, found, reduce in (
-                (sites, heard.read, self.reduce),
-                (changed, heard.edit, None),
-            ):
-                for site in wanted:
-                    if site.place != place or site.call not in (None, call):
-                        continue
-                    try:
-                        path, tensor = find_tensor(value, site)
-                    except InvalidArgument:
-                        if site in certain:
-                            raise
-                        continue
-                    found[site.at(call)] = self._learn(site, path, tensor, len(part), reduce)
-
-        args, kwargs = self.feed(part)
-        with self._taps.installed(self._places):
-            self._taps.forward(args, kwargs, react)
-        return heard
-
-    def _learn(
-        self, site: Site, path: tuple[Any, ...], tensor: torch.Tensor, n_stimuli: int, how: Reduce
-    ) -> _Found:
-        if callable(how):
-            tensor = _called(how, tensor)
-            _check_rows(site, tensor, n_stimuli, "after reduce= ")
-            layout = layout_of(str(site), tensor.shape)
-            return _Found(layout, (), path, to_numbers(tensor).dtype)
-        _check_rows(site, tensor, n_stimuli)
-        module, heads = self.modules[site.module], self._heads(site.module)
-        layout = layout_of(str(site), tensor.shape, module, heads)
-        reduced = layout if how is None else layout.reduced()
-        return _Found(reduced, layout.position_axes, path, to_numbers(tensor).dtype)
-
-    def _heads(self, name: str) -> int | None:
-        """Number of heads of a module or of the one around it, where that is an attention."""
-        for module in (self.modules[name], self.modules.get(name.rpartition(".")[0])):
-            for attribute in ("num_heads", "num_attention_heads", "n_head", "n_heads"):
-                if isinstance(n := getattr(module, attribute, None), int) and n > 0:
-                    return n
-        return None
-
     def _numbered(
         self,
         sites: Sequence[Site],
-        heard: _Heard,
-        found: dict[Site, _Found],
+        heard: Heard,
+        found: dict[Site, Found],
         certain: Collection[Site],
-    ) -> dict[tuple[Place, int, tuple[Any, ...]], Site]:
+    ) -> dict[Moment, Site]:
         """Every call of every site that ran, and its name: with a number only if it needs one."""
         numbered = {}
         for site in sites:
@@ -237,7 +173,7 @@ class Run:
     def _bound(
         self,
         edits: Sequence[tuple[Perturbation, list[Site]]],
-        heard: _Heard,
+        heard: Heard,
         certain: Collection[Site],
     ) -> dict[tuple[Place, int], dict[tuple[Any, ...], list[Edit]]]:
         chosen: list[tuple[Perturbation, Place, int, Site]] = []
@@ -275,14 +211,15 @@ class Run:
             return {}
         plain = Run(
             self.modules, self.feed, sites, sites, [], reduce=None, stimuli=self.stimuli,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size, seed=self.seed,
         )  # fmt: skip
-        total = np.zeros(plain.n_units)
-        for part in self.stimuli.batches(self.batch_size):
-            values = np.empty((len(part), plain.n_units), plain.dtype)
-            plain.read(part, values)
+        total, n = np.zeros(plain.n_units), len(self.stimuli)
+        for start in range(0, n, self.batch_size):
+            rows = slice(start, min(start + self.batch_size, n))
+            values = np.empty((rows.stop - start, plain.n_units), plain.dtype)
+            plain.read(rows, values)
             total += values.sum(axis=0, dtype=float)
-        means = total / len(self.stimuli)
+        means = total / n
         return {
             site: means[columns]
             for site, columns in zip(sites, plain._columns.values(), strict=True)
@@ -290,17 +227,12 @@ class Run:
 
     # During the run
 
-    def _take(
-        self, found: _Found, tensor: torch.Tensor, out: Float[torch.Tensor, "stimulus unit"]
+    def _write(
+        self, key: Moment, values: torch.Tensor, target: Float[torch.Tensor, "stimulus unit"]
     ) -> None:
-        """Write what flows at a site where it belongs, now: a later module may write to it."""
-        layout, n_stimuli = found.layout, len(out)
-        values = tensor
-        if callable(self.reduce):
-            values = _called(self.reduce, tensor)
-        elif self.reduce is not None and found.positions:
-            over = torch.mean if self.reduce == "mean" else torch.amax
-            values = over(to_numbers(tensor), found.positions)
+        """Write what is read at a site where it belongs, now: a later module may write to it."""
+        layout, out = self._reads[key][1].layout, target[:, self._columns[key]]
+        n_stimuli = len(out)
         if values.shape != (n_stimuli, *layout.shape):
             raise InvalidArgument(
                 f"layer {layout.layer!r} gives the shape {tuple(values.shape)} for {n_stimuli} "
@@ -314,23 +246,3 @@ class Run:
                 f"layer {layout.layer!r} gives NaN or infinity, for example in unit {unit!r}: "
                 "look at the stimuli and at the weights in front of it"
             )
-
-
-def _called(reduce: Callable[[torch.Tensor], torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
-    reduced = reduce(tensor.clone())  # it may write to what it is given
-    if not isinstance(reduced, torch.Tensor):
-        raise InvalidArgument(f"reduce= gives a {type(reduced).__name__}, not a tensor")
-    return reduced
-
-
-def _check_rows(site: Site, tensor: torch.Tensor, n_stimuli: int, when: str = "") -> None:
-    if tensor.is_complex():
-        raise InvalidArgument(
-            f"site {str(site)!r} gives complex numbers; bring them to real ones with reduce="
-        )
-    if tensor.ndim == 0 or tensor.shape[0] != n_stimuli:
-        raise InvalidArgument(
-            f"site {str(site)!r} {when}gives the shape {tuple(tensor.shape)} for {n_stimuli} "
-            "stimuli; its first axis must be the stimuli: leave this site out, choose another "
-            "element of it (such as 'name[1]'), or turn it with reduce=, a function of the tensor"
-        )

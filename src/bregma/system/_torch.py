@@ -17,13 +17,13 @@ from bregma.errors import InvalidArgument
 from bregma.recording import Recording, Stimuli
 from bregma.run import device as find_device
 from bregma.run import progress as show_progress
-from bregma.run._private import reseed
 from bregma.system._conflicts import check_certain_conflict, content_key
-from bregma.system._layout import Layout, unit_columns
+from bregma.system._layout import Layout, unit_columns, unit_names
 from bregma.system._perturbations import Perturbation
 from bregma.system._preprocess import as_call, as_stimuli, default_preprocess
+from bregma.system._probe import Reduce
 from bregma.system._quiet import bare, module_names, undisturbed
-from bregma.system._run import Reduce, Run
+from bregma.system._run import Run
 from bregma.system._site import Site, find_sites, is_pattern
 from bregma.system._stream import run_key, stream
 
@@ -129,7 +129,7 @@ class TorchSystem:
             plain = copy(self)
             plain.perturbations = ()  # those may speak of other stimuli than the example
             with undisturbed(self.module, 0):
-                self._layouts = plain._run(self.example, 1, None).layouts
+                self._layouts = plain._run(self.example, 1, None, 0).layouts
         columns = unit_columns(self._layouts)
         ids = pd.Index(columns.pop("unit"), name="unit")
         return pd.DataFrame(columns, index=ids)
@@ -195,13 +195,12 @@ class TorchSystem:
                 what=f"recording {self.name}", total=len(stimuli), show=progress
             ) as bar,
         ):
-            run = self._run(stimuli, batch_size, reduce)
+            run = self._run(stimuli, batch_size, reduce, seed)
             if self.example is None:
                 self._layouts = run.layouts
 
             def fill(rows: slice, out: np.ndarray) -> None:
-                reseed(seed, rows.start)  # so that batches do not depend on those before
-                run.read(stimuli[rows], out)
+                run.read(rows, out)
                 bar.advance(len(out))
 
             shape = len(stimuli), run.n_units
@@ -305,7 +304,7 @@ class TorchSystem:
     def _sites(self, patterns: Iterable[str]) -> list[Site]:
         return find_sites(patterns, module_names(self.module))
 
-    def _run(self, stimuli: Stimuli, batch_size: int, reduce: Reduce) -> Run:
+    def _run(self, stimuli: Stimuli, batch_size: int, reduce: Reduce, seed: int) -> Run:
         modules = module_names(self.module)
         edits = [(p, find_sites(p.site, modules)) for p in self.perturbations]
         certain = [p for p in (*self.layers, *(p.site for p, _ in edits)) if not is_pattern(p)]
@@ -318,15 +317,18 @@ class TorchSystem:
             reduce=reduce,
             stimuli=stimuli,
             batch_size=batch_size,
+            seed=seed,
         )
 
     def _recording(self, values: Any, stimuli: Stimuli, layouts: list[Layout]) -> Recording:
-        units = unit_columns(layouts)
+        taken = unit_names(layouts)
         shows: dict[str, Any] = {"presentation": stimuli.ids, "stimulus": stimuli.ids}
         for column in stimuli.table:
-            name = f"stimulus_{column}" if column in units or column in shows else str(column)
+            name = f"stimulus_{column}" if column in {*taken, *shows} else str(column)
             shows[name] = stimuli.table[column].to_numpy()
-        return Recording.from_array(values, unit=units, presentation=shows, name=self.name)
+        return Recording.from_array(
+            values, unit=partial(unit_columns, layouts), presentation=shows, name=self.name
+        )
 
 
 def _once(sites: list[Site], modules: dict[str, nn.Module], names: Iterable[str]) -> list[Site]:
