@@ -4,8 +4,8 @@ Run it with a Python that has bregma, transformers, transformer-lens (before 4) 
 ``python benchmarks/mechanism_recording.py [--prompts 8]``. Weights are random. Everybody runs in a
 process of its own; the time is the best of three, memory is what the process holds at most above
 what it held before (Linux). The reference is a bare forward pass that answers at all tokens.
-bregma's recording carries a name and a place for each of its units (1.2 million at 128 tokens),
-which takes the same time however many prompts there are.
+bregma's recording has a name and a place for each of its units (1.2 million at 128 tokens). They
+are made when they are first asked for, in the same time however many prompts there are.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ def bregma(layer: str = "*") -> Run:
 
     system = TorchSystem(model(), f"transformer.h.{layer}.attn.c_proj.input")
     return lambda tokens: system.record(tokens, batch_size=BATCH)
+
+
+def bregma_with_labels() -> Run:
+    record = bregma()
+    return lambda tokens: record(tokens).units
 
 
 def bregma_third_layer() -> Run:
@@ -80,7 +85,8 @@ def nnsight() -> Run:
 CONTENDERS: dict[str, Callable[[], Run]] = {
     f.__name__: f
     for f in (
-        bare, bregma, bregma_third_layer, transformer_lens, transformer_lens_everything, nnsight
+        bare, bregma, bregma_with_labels, bregma_third_layer, transformer_lens,
+        transformer_lens_everything, nnsight,
     )
 }  # fmt: skip
 

@@ -1,79 +1,16 @@
 """What the tests of Triton's kernels run, in a process of its own: see `test_triton`.
 
-``on_triton.py TASK OUT``, where a task is a function below: in the interpreter, compare with the
-reference, and write what was launched with which types into OUT. ``on_triton.py compile OUT``:
-compile that for GPUs.
+``on_triton.py TASK OUT``, where a task is a function below, which compares with the reference;
+see `triton_launches`.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import json
-import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-import triton
-
-TYPES = {
-    torch.float32: "*fp32", torch.float64: "*fp64", torch.int32: "*i32", torch.int64: "*i64",
-    torch.uint8: "*u8", torch.int8: "*i8",
-}  # fmt: skip
-
-
-# Launches
-
-
-def noting_launches():
-    """Note the types of every launch of a kernel in the interpreter."""
-    from triton.runtime.interpreter import InterpretedFunction
-
-    launches, run = {}, InterpretedFunction.run
-
-    def noted(self, *args, grid, warmup, **options):
-        signature = {
-            n: TYPES[a.dtype] if isinstance(a, torch.Tensor) else "i32"
-            for n, a in zip(self.arg_names, args, strict=False)
-        }
-        constants = {n: v for n, v in options.items() if n in self.arg_names}
-        where = self.fn.__code__.co_filename, self.fn.__name__
-        launches[(*where, *signature.values())] = (*where, signature, constants)
-        return run(self, *args, grid=grid, warmup=warmup, **options)
-
-    InterpretedFunction.run = noted
-    return launches
-
-
-def module_at(path):
-    """The module of a file: one of the package, or generated source."""
-    if Path(path).parent.name == "dynamics":
-        return importlib.import_module(f"bregma.dynamics.{Path(path).stem}")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def compile_for_gpus(launches):
-    """Compile what was launched; no operation of float32 may be fused or approximate."""
-    modules = {path: module_at(path) for path in {path for path, *_ in launches}}
-    for path, name, signature, constants in launches:
-        kernel = getattr(modules[path], name)
-        source = triton.compiler.ASTSource(
-            fn=kernel,
-            signature=signature | dict.fromkeys(constants, "constexpr"),
-            constexprs={(kernel.arg_names.index(n),): v for n, v in constants.items()},
-        )
-        target = triton.backends.compiler.GPUTarget("cuda", 80, 32)
-        made = triton.compile(source, target=target, options={"enable_fp_fusion": False})
-        wrong = re.findall(r"\bfma\.\S*f32|\S*approx\S*f32|div\.full\S*", made.asm["ptx"])
-        assert not wrong, (path, name, wrong)
-    assert launches
-
 
 # Networks
 
@@ -266,10 +203,7 @@ def functions():
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
-    task, out = sys.argv[1], Path(sys.argv[2])
-    if task == "compile":
-        compile_for_gpus(json.loads(out.read_text()))
-    else:
-        noted = noting_launches()
-        globals()[task]()
-        out.write_text(json.dumps(list(noted.values())))
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    import triton_launches
+
+    triton_launches.main(globals(), exact=True)

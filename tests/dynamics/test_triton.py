@@ -7,9 +7,6 @@ These are processes of their own, because Triton reads the environment when it i
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ import torch
 
 from bregma.dynamics import Network, Neuron, Population, simulate
 from bregma.errors import InvalidArgument
+from triton_launches import interpret_and_compile
 
 SCRIPT = Path(__file__).with_name("on_triton.py")
 TASKS = ("networks", "perturbed", "room", "scan", "functions")
@@ -26,20 +24,10 @@ needs_triton = pytest.mark.skipif(
 )
 
 
-def run(*arguments, interpret, folder):
-    variables = os.environ | {
-        "TRITON_INTERPRET": str(int(interpret)), "TRITON_CACHE_DIR": str(folder / "cache"),
-    }  # fmt: skip
-    command = [sys.executable, SCRIPT, *arguments]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-4000:]
-
-
 @needs_triton
 @pytest.mark.parametrize("task", ["networks", "perturbed", "room", "scan", "layers", "functions"])
 def test_interpreted_it_is_right_and_it_compiles_for_gpus(task, tmp_path):
-    run(task, tmp_path / "launches.json", interpret=True, folder=tmp_path)
-    run("compile", tmp_path / "launches.json", interpret=False, folder=tmp_path)
+    interpret_and_compile(SCRIPT, task, tmp_path)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -9,7 +9,7 @@ import torch
 
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.mechanism import BatchTopKCode, ReLUCode, SparseAutoencoder, TopKCode, TopKStep
-from bregma.mechanism.dictionaries import _topk_step
+from bregma.mechanism.dictionaries import _topk_cpu, _topk_step
 
 
 def normal(*shape, seed=0):
@@ -28,7 +28,7 @@ def step_with_autograd(sae, adam, x, y):
 @pytest.mark.parametrize("k", [1, 5, 100])
 @pytest.mark.parametrize("kind", ["centred", "plain", "transcoder"])
 def test_equals_autograd_with_adam(kind, k, monkeypatch):
-    monkeypatch.setattr(_topk_step, "SLICE", 24)  # so that a batch is several slices
+    monkeypatch.setattr(_topk_cpu, "SLICE", 24)  # so that a batch is several slices
     settings = {"transcoder": {"n_outputs": 24}, "plain": {"centred": False}, "centred": {}}[kind]
     sae = SparseAutoencoder(32, 100, TopKCode(k), seed=0, **settings)
     with torch.no_grad():  # with W = D and k = 1 the derivatives of W are 0: rounding would decide
@@ -87,11 +87,13 @@ def test_half_precision_chooses_and_full_precision_computes():
     sae = SparseAutoencoder(64, 200, TopKCode(8), seed=0)
     x = normal(100, 64)
     step = TopKStep(sae, torch.optim.Adam(sae.parameters(), lr=1e-3), "bfloat16")
-    index, value = step._select(x)
+    index, value = step._work.select(
+        x, *(p.detach() for p in sae.encoder.parameters()), 8, half=True
+    )
     exact = sae.encoder(x).detach()
-    chosen = exact.gather(1, torch.from_numpy(index).long())
-    torch.testing.assert_close(torch.from_numpy(value), chosen.relu(), rtol=1e-5, atol=1e-5)
-    right = (sae.encode(x) > 0).gather(1, torch.from_numpy(index).long())
+    chosen = exact.gather(1, index.long())
+    torch.testing.assert_close(value, chosen.relu(), rtol=1e-5, atol=1e-5)
+    right = (sae.encode(x) > 0).gather(1, index.long())
     assert right.float().mean() > 0.95  # only near ties may go the other way
     same = deepcopy(sae)
     full = TopKStep(same, torch.optim.Adam(same.parameters(), lr=1e-3))
