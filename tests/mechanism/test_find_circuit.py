@@ -13,6 +13,7 @@ from small_nets import difference, net, pairs
 from bregma.datasets import wired_families, wired_induction, wired_scenes
 from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.mechanism import Contrast, TransformerGraph, circuit, overlap, path_patch
+from bregma.mechanism.circuits._faithful import grow
 from bregma.run import derive
 
 
@@ -52,6 +53,35 @@ def test_other_tasks_show_how_specific_it_is():
     formal = circuit(graph, wired.tasks["agreement"], steps=1, seed=0)
     assert formal.faithfulness(wired.tasks["licensing"]) > 0.8
     assert formal.faithfulness(wired.tasks["capital"]) < 0.2
+
+
+@pytest.mark.parametrize("digits", [1, 6])  # with one digit there are ties
+def test_circuits_grow_from_the_answer_by_the_strongest_edge(digits):
+    graph = TransformerGraph(net(layers=3))
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        strength = rng.random(graph.joined.shape).round(digits)
+        kept, leading = np.zeros_like(graph.joined), graph.joined & (graph.owners == -1)
+        for _ in range(rng.integers(1, graph.joined.sum())):
+            best = int(np.where(leading & ~kept, strength, -1).argmax())
+            kept.flat[best] = True
+            leading |= graph.joined & (graph.owners == best // kept.shape[1])
+        assert (grow(graph, strength, int(kept.sum())) == kept).all()
+    assert (grow(graph, strength, 10**6) == graph.joined).all()
+
+
+def test_batches_and_many_measures_change_nothing():
+    model, some = net(layers=2), pairs(12)
+    kept = TransformerGraph(model).joined
+    kept = kept & (np.random.default_rng(0).random(kept.shape) < 0.5)
+    found = []
+    for batch_size in (12, 5):  # with one batch, what corrupt inputs send is kept
+        graph = TransformerGraph(model, batch_size=batch_size)
+        with graph.measuring(some) as measure:
+            found += [measure([kept]), measure([kept, graph.joined])[:1]]
+        found.append(graph.measure(some, [kept]))
+    for one in found:
+        np.testing.assert_allclose(one, found[0], rtol=1e-4, atol=1e-5)
 
 
 def test_every_edge_that_is_left_matters():

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.evidence import Ceiling, Evidence, Interval, Null, bootstrap_interval
 from bregma.mechanism.circuits._contrast import Metric, Pairs
-from bregma.mechanism.circuits._faithful import Judge, check_total, grow
+from bregma.mechanism.circuits._faithful import check_total, grow, judging
 from bregma.mechanism.circuits._graph import Edge, Graph, Kept
 from bregma.run import derive, spawn
 
@@ -81,7 +81,8 @@ class Circuit:
         NotIdentifiable
             The network itself does not tell clean from corrupt inputs.
         """
-        return Judge(self.graph, pairs, self.metric)(self.kept)[0]
+        with judging(self.graph, pairs, self.metric) as judge:
+            return judge(self.kept)[0]
 
     def to_frame(self) -> pd.DataFrame:
         """A row for each edge, largest score first.

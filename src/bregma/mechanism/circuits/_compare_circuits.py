@@ -17,7 +17,7 @@ from torch import Tensor
 from bregma.errors import InvalidArgument, UnknownName
 from bregma.mechanism.circuits._circuit import Circuit
 from bregma.mechanism.circuits._contrast import Contrast, Metric, Pairs, logit_difference
-from bregma.mechanism.circuits._faithful import Judge, grow
+from bregma.mechanism.circuits._faithful import grow, judging
 from bregma.mechanism.circuits._find_circuit import found_on
 from bregma.mechanism.circuits._graph import Graph, Kept
 from bregma.mechanism.circuits._overlap import overlap
@@ -175,8 +175,8 @@ def compare_circuits(
                 size = int(kept.sum())
                 random = [grow(graph, rng.random(kept.shape), size) for _ in range(n_random)]
                 subgraphs += [kept, grow(graph, strength, size), *random]
-            judge = Judge(graph, halves[name][half], metric)
-            faithful[i, half] = np.reshape(judge(*subgraphs), (len(names), -1))
+            with judging(graph, halves[name][half], metric) as judge:
+                faithful[i, half] = np.reshape(judge(*subgraphs), (len(names), -1))
     faithful = faithful.mean(1)
     shared = {name: np.zeros((len(names),) * 2) for name in SHARED}
     for i, j in product(range(len(names)), repeat=2):

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from jaxtyping import Float
 
 from bregma.errors import NotIdentifiable
 from bregma.mechanism.circuits._contrast import Metric, Pairs
-from bregma.mechanism.circuits._graph import Graph, Kept
+from bregma.mechanism.circuits._graph import Graph, Kept, Measure
 
 
 class Judge:
-    """How faithful subgraphs are on some pairs.
+    """How faithful subgraphs are.
 
-    graph, pairs, metric : what is measured.
+    measure : of some pairs, by a graph.
 
     Raises NotIdentifiable where the network does not tell clean from corrupt inputs.
     """
 
-    def __init__(self, graph: Graph, pairs: Pairs, metric: Metric) -> None:
-        self.graph, self.pairs, self.metric = graph, pairs, metric
+    def __init__(self, graph: Graph, measure: Measure) -> None:
+        self.graph, self._measure = graph, measure
         none = np.zeros_like(graph.joined)
         self.corrupt, self.whole = self._measured([none, graph.joined])
         check_total(self.whole, self.corrupt)
@@ -31,7 +33,14 @@ class Judge:
         return ((found - self.corrupt) / (self.whole - self.corrupt)).tolist()
 
     def _measured(self, subgraphs: Sequence[Kept]) -> Float[np.ndarray, " subgraph"]:
-        return self.graph.measure(self.pairs, subgraphs, metric=self.metric).mean(1)
+        return self._measure(subgraphs).mean(1)
+
+
+@contextmanager
+def judging(graph: Graph, pairs: Pairs, metric: Metric) -> Iterator[Judge]:
+    """A judge of subgraphs on some pairs, while nothing is learned."""
+    with graph.measuring(pairs, metric=metric) as measure:
+        yield Judge(graph, measure)
 
 
 def check_total(whole: float, corrupt: float) -> None:
@@ -46,14 +55,21 @@ def check_total(whole: float, corrupt: float) -> None:
 def grow(graph: Graph, strength: Float[np.ndarray, "sender receiver"], size: int) -> Kept:
     """The strongest edges that lead to the answer, one after the other."""
     kept = np.zeros_like(graph.joined)
-    open_ = graph.joined & (graph.owners == -1)
-    strength = np.where(graph.joined, strength, -np.inf)
-    for _ in range(min(size, int(graph.joined.sum()))):
-        left = np.where(open_ & ~kept, strength, -np.inf)
-        best = int(left.argmax())
-        if left.flat[best] == -np.inf:
+    open_ = list[tuple[float, int, int]]()  # edges that lead to what is kept, the strongest on top
+
+    def let_in(sender: int) -> None:
+        """Edges to a part; -1 is the answer."""
+        for s, r in np.argwhere(graph.joined & (graph.owners == sender)).tolist():
+            heapq.heappush(open_, (-float(strength[s, r]), s, r))
+
+    let_in(-1)
+    inside = {-1}
+    for _ in range(size):
+        if not open_:
             break
-        kept.flat[best] = True
-        sender = best // kept.shape[1]
-        open_ |= graph.joined & (graph.owners == sender)
+        _, sender, receiver = heapq.heappop(open_)
+        kept[sender, receiver] = True
+        if sender not in inside:
+            inside.add(sender)
+            let_in(sender)
     return kept

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from bregma.errors import InvalidArgument
 from bregma.mechanism.circuits._circuit import Circuit
 from bregma.mechanism.circuits._contrast import Metric, Pairs, logit_difference
-from bregma.mechanism.circuits._faithful import Judge, grow
+from bregma.mechanism.circuits._faithful import Judge, grow, judging
 from bregma.mechanism.circuits._graph import Graph, Kept
+from bregma.run import progress as show_progress
 
 
 def circuit(
@@ -23,6 +24,7 @@ def circuit(
     metric: Metric = logit_difference,
     share: float = 0.5,
     prune: bool = True,
+    progress: bool = False,
     seed: int,
     **how: Any,
 ) -> Circuit:
@@ -48,7 +50,10 @@ def circuit(
     share : float
         Of the pairs on which it is looked for.
     prune : bool
-        Whether single edges are tried in the end: one run for each.
+        Whether single edges are tried in the end: one run for each, and again until all that are
+        left are needed. In a network of tens of thousands of edges this takes hours.
+    progress : bool
+        Show a bar where stderr is a terminal.
     seed : int
         Of the split.
     **how
@@ -74,7 +79,7 @@ def circuit(
     if not faithfulness > 0:
         raise InvalidArgument(f"faithfulness must be above 0, not {faithfulness}")
     select, test = pairs.split(share, seed=seed)  # type: ignore[attr-defined]
-    return found_on(graph, select, test, faithfulness, metric, prune, how)
+    return found_on(graph, select, test, faithfulness, metric, prune, how, progress)
 
 
 def found_on(
@@ -85,21 +90,23 @@ def found_on(
     metric: Metric,
     prune: bool,
     how: Mapping[str, Any],
+    progress: bool = False,
 ) -> Circuit:
     """The circuit that is looked for on these pairs, and tested on those."""
 
-    def search(other: Graph) -> tuple[Judge, Kept, Float[np.ndarray, "sender receiver"]]:
-        judge = Judge(other, select, metric)
-        scores = other.attribute(select, metric=metric, **how)
-        kept = _smallest(judge, np.abs(scores), faithfulness)
-        if prune:
-            kept = _pruned(judge, kept, np.abs(scores), faithfulness)
-        return judge, kept, scores
+    def search(other: Graph) -> tuple[Kept, Float[np.ndarray, "sender receiver"], float]:
+        with judging(other, select, metric) as judge:
+            scores = other.attribute(select, metric=metric, **how)
+            kept = _smallest(judge, np.abs(scores), faithfulness)
+            if prune:
+                kept = _pruned(judge, kept, np.abs(scores), faithfulness, progress)
+            return kept, scores, judge(kept)[0]
 
-    judge, kept, scores = search(graph)
-    [selected], [tested] = judge(kept), Judge(graph, test, metric)(kept)
+    kept, scores, selected = search(graph)
+    with judging(graph, test, metric) as judge:
+        [tested] = judge(kept)
     return Circuit(
-        graph, kept, scores, selected, tested, test, metric, lambda other: search(other)[1]
+        graph, kept, scores, selected, tested, test, metric, lambda other: search(other)[0]
     )
 
 
@@ -123,13 +130,18 @@ def _smallest(judge: Judge, strength: Float[np.ndarray, "sender receiver"], want
 
 
 def _pruned(
-    judge: Judge, kept: Kept, strength: Float[np.ndarray, "sender receiver"], wanted: float
+    judge: Judge,
+    kept: Kept,
+    strength: Float[np.ndarray, "sender receiver"],
+    wanted: float,
+    progress: bool,
 ) -> Kept:
     """Drop edges from the weakest on, until each one that is left is needed."""
     before = np.zeros_like(kept)
     while not np.array_equal(before, kept):
         before = kept
-        for at in sorted(map(tuple, np.argwhere(before)), key=lambda at: strength[at]):
+        order = sorted(map(tuple, np.argwhere(before)), key=lambda at: strength[at])
+        for at in show_progress(order, "trying single edges", show=progress):
             if not kept[at]:
                 continue
             less = kept.copy()

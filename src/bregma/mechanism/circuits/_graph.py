@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +15,7 @@ from bregma.mechanism.circuits._contrast import Metric, Pairs, logit_difference
 
 Edge = tuple[str, str]
 Kept = Bool[np.ndarray, "sender receiver"]
+Measure = Callable[[Sequence[Kept]], Float[np.ndarray, "subgraph pair"]]
 
 
 class Graph(ABC):
@@ -48,6 +50,24 @@ class Graph(ABC):
         array (subgraph, pair)
             The measure.
         """
+
+    @contextmanager
+    def measuring(self, pairs: Pairs, *, metric: Metric = logit_difference) -> Iterator[Measure]:
+        """`measure` for some pairs, to be called again and again while nothing is learned.
+
+        Parameters
+        ----------
+        pairs : PromptPairs or Contrast
+            Clean and corrupt inputs.
+        metric : callable
+            Answers and pairs to one number each.
+
+        Yields
+        ------
+        callable
+            From subgraphs to what they give.
+        """
+        yield lambda subgraphs: self.measure(pairs, subgraphs, metric=metric)
 
     @abstractmethod
     def again(self, seed: int) -> Graph:

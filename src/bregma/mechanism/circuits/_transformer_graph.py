@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from bregma.errors import InvalidArgument
 from bregma.mechanism.circuits._contrast import Metric, Pairs, batches, logit_difference
-from bregma.mechanism.circuits._graph import Graph, Kept
+from bregma.mechanism.circuits._graph import Graph, Kept, Measure
 from bregma.mechanism.circuits._read import as_stream, stream_of
 from bregma.mechanism.circuits._stream import Stream, Vectors
 from bregma.mechanism.circuits._walk import Received, Sent, n_seen, names_of, walk, whole
@@ -79,22 +80,38 @@ class TransformerGraph(Graph):
         self, pairs: Pairs, subgraphs: Sequence[Kept], *, metric: Metric = logit_difference
     ) -> Float[np.ndarray, "subgraph pair"]:
         """What subgraphs give; see `Graph`."""
-        found = list[Tensor]()
+        with self.measuring(pairs, metric=metric) as measured:
+            return measured(subgraphs)
+
+    @contextmanager
+    def measuring(self, pairs: Pairs, *, metric: Metric = logit_difference) -> Iterator[Measure]:
+        """`measure` again and again; see `Graph`."""
+        parts = batches(len(pairs), self.batch_size)
         with as_stream(self.model, pairs.clean) as stream:
-            for rows in batches(len(pairs), self.batch_size):
-                _, corrupt = walk(stream, stream.embed(pairs.corrupt[rows]))
-                clean = stream.embed(pairs.clean[rows])
-                measured = []
-                for kept in subgraphs:
-                    if kept.shape != self.joined.shape:
-                        raise InvalidArgument(
-                            f"a subgraph has the shape {self.joined.shape}, not {kept.shape}"
-                        )
-                    cut = torch.from_numpy(self.joined & ~kept).to(clean)
-                    answers, _ = walk(stream, clean, _Mixed(cut, corrupt))
-                    measured.append(metric(answers, pairs[rows]))
-                found.append(torch.stack(measured).double().cpu())
-        return torch.cat(found, 1).numpy()
+
+            def sent(rows: slice) -> Sent:
+                return walk(stream, stream.embed(pairs.corrupt[rows]))[1]
+
+            kept_sent = sent(parts[0]) if len(parts) == 1 else None  # memory is that of one batch
+
+            def measured(subgraphs: Sequence[Kept]) -> Float[np.ndarray, "subgraph pair"]:
+                found = list[Tensor]()
+                for rows in parts:
+                    corrupt = sent(rows) if kept_sent is None else kept_sent
+                    clean = stream.embed(pairs.clean[rows])
+                    each = []
+                    for kept in subgraphs:
+                        answers, _ = walk(stream, clean, _Mixed(self._cut(kept, clean), corrupt))
+                        each.append(metric(answers, pairs[rows]))
+                    found.append(torch.stack(each).double().cpu())
+                return torch.cat(found, 1).numpy()
+
+            yield measured
+
+    def _cut(self, kept: Kept, like: Tensor) -> Float[Tensor, "sender receiver"]:
+        if kept.shape != self.joined.shape:
+            raise InvalidArgument(f"a subgraph has the shape {self.joined.shape}, not {kept.shape}")
+        return torch.from_numpy(self.joined & ~kept).to(like)
 
     def attribute(
         self,
