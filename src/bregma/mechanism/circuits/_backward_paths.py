@@ -125,6 +125,7 @@ def backward_paths(
     through_mlps: bool = True,
     metric: Metric = logit_difference,
     batch_size: int = 8,
+    progress: bool = False,
 ) -> BackwardPaths:
     """Ask who acts on the answer directly, then who acts on those, until nobody new is found.
 
@@ -144,8 +145,8 @@ def backward_paths(
         to be kept, above 0.
     top : float
         Share of all heads that are kept at most in a step, the strongest ones; one at least.
-    through_mlps, metric, batch_size
-        As for `path_patch`.
+    through_mlps, metric, batch_size, progress
+        As for `path_patch`; the bar is that of one step.
 
     Returns
     -------
@@ -183,7 +184,7 @@ def backward_paths(
     def shares(receivers: Sequence[str], senders: Sequence[str]) -> tuple[Effects, dict[str, Any]]:
         effects = path_patch(
             model, pairs, receivers, senders,
-            through_mlps=through_mlps, metric=metric, batch_size=batch_size,
+            through_mlps=through_mlps, metric=metric, batch_size=batch_size, progress=progress,
         )  # fmt: skip
         return effects, dict(zip(senders, effects.share.values.tolist(), strict=True))
 

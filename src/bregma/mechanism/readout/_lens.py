@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,7 +22,7 @@ from bregma.mechanism.readout._layer_answers import (
     ranks,
     states,
 )
-from bregma.mechanism.readout._lens_reading import Answers, Lens, Read
+from bregma.mechanism.readout._lens_reading import Answers, Keep, Lens, Read
 from bregma.mechanism.readout._tuned_lens import TunedLens
 
 
@@ -39,7 +38,7 @@ def lens(
     """Read the stream of a transformer at each layer with the head that reads it at the end.
 
     Without a tuned lens this is the logit lens. Held in memory are a few numbers for each input
-    and layer; whole distributions are computed when they are asked for.
+    and layer; whole distributions are computed when they are asked for, of one layer at a time.
 
     Parameters
     ----------
@@ -97,16 +96,17 @@ def lens(
     own_read = partial(read, model, tuned)
     given = None if targets is None else torch.as_tensor(targets)
     if given is not None:
-        [n_places, n_answers] = own_read(slice(0, 1), lambda log_p: log_p.shape[2:])[0]
+        n_places, n_answers = own_read(slice(0, 1), lambda log_p, *_: log_p.shape[1:])[0][0]
         given = _checked(given, (len(inputs), n_places) if tokens else (len(inputs),), n_answers)
-    parts = iter(batches(len(inputs), batch_size))
 
-    def measured(log_p: Answers) -> dict[str, Tensor]:
-        rows = next(parts)
-        return _measured(log_p, log_p[-1].argmax(-1) if given is None else given[rows])
+    def measured(log_p: Answers, last: Answers, rows: slice) -> dict[str, Tensor]:
+        return _measured(log_p, last, last.argmax(-1) if given is None else given[rows])
 
     found = own_read(slice(None), measured)
-    joined = {name: torch.cat([one[name] for one in found], 1).transpose(0, 1) for name in found[0]}
+    joined = {
+        name: torch.cat([torch.stack([at[name] for at in each], 1) for each in found])
+        for name in found[0][0]
+    }
     dims = ("input", "layer", "token")[: 3 if tokens else 2]
     if not tokens:
         joined = {name: value[..., 0] for name, value in joined.items()}
@@ -123,13 +123,13 @@ def _read(
     model: Any,
     tuned: TunedLens | None,
     rows: slice,
-    keep: Callable[[Answers], Any],
+    keep: Keep,
     *,
     inputs: Tensor,
     tokens: bool,
     batch_size: int,
-) -> list[Any]:
-    """What is kept of the log-probabilities of each batch."""
+) -> list[list[Any]]:
+    """What is kept of the log-probabilities of each batch and layer."""
     inputs, found = inputs[rows], []
     with as_stream(model, inputs) as stream:
         check_tokens(stream, tokens)
@@ -140,19 +140,21 @@ def _read(
                 f"{tuned.bias.shape[1]}; the model has {n} of width {width}"
             )
         for some in batches(len(inputs), batch_size):
-            each = [
-                answers_at(stream, x if tuned is None or i == n else tuned(x, i), tokens)
-                for i, x in enumerate(states(stream, inputs[some].to(device_of(stream))))
-            ]
-            found.append(keep(torch.stack(each)))
+            *before, x = states(stream, inputs[some].to(device_of(stream)))
+            last = answers_at(stream, x, tokens)
+            translated = (x if tuned is None else tuned(x, i) for i, x in enumerate(before))
+            each = [keep(answers_at(stream, x, tokens), last, some) for x in translated]
+            found.append([*each, keep(last, last, some)])
     return found
 
 
-def _measured(log_p: Answers, targets: Int[Tensor, "batch place"]) -> dict[str, Tensor]:
-    wanted = targets.to(log_p.device).expand(log_p.shape[:-1])
+def _measured(
+    log_p: Answers, last: Answers, targets: Int[Tensor, "batch place"]
+) -> dict[str, Tensor]:
+    wanted = targets.to(log_p.device)
     own = log_p.gather(-1, wanted[..., None])[..., 0]
     found = {
-        "kl": divergence(log_p[-1], log_p),
+        "kl": divergence(last, log_p),
         "entropy": -(log_p.exp() * log_p).sum(-1),
         "best": log_p.argmax(-1),
         "probability": own.exp(),

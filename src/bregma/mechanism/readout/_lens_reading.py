@@ -23,8 +23,10 @@ from bregma.mechanism.circuits._effects import nothing_learned
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-Answers = Float[Tensor, "layer batch place answer"]
-Read = Callable[[slice, Callable[[Answers], Any]], list[Any]]
+Answers = Float[Tensor, "batch place answer"]
+# From log-probabilities at a layer, those at the last one, and which inputs these are.
+Keep = Callable[[Answers, Answers, slice], Any]
+Read = Callable[[slice, Keep], list[list[Any]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +49,8 @@ class Lens:
     model : Any
         The network.
     read : callable
-        ``read(rows, keep)`` gives what `keep` takes from the log-probabilities (layer, input,
-        token, answer) of each batch.
+        ``read(rows, keep)`` gives, for each batch and each layer, what `keep` takes from the
+        log-probabilities (input, token, answer): of one layer at a time, as they are large.
     for_twin : callable
         The same of another network, with a lens of its own.
     """
@@ -80,7 +82,8 @@ class Lens:
         """
         if not 0 <= row < len(self.targets):
             raise InvalidArgument(f"there is no input {row}; they are 0 to {len(self.targets) - 1}")
-        [found] = self.read(slice(row, row + 1), lambda log_p: log_p[:, 0].exp().cpu().numpy())
+        [each] = self.read(slice(row, row + 1), lambda log_p, *_: log_p[0].exp().cpu().numpy())
+        found = np.stack(each)
         if "token" not in self.values.dims:
             return xr.DataArray(found[:, 0], dims=("layer", "answer"))
         return xr.DataArray(found, dims=("layer", "token", "answer"))
@@ -149,9 +152,9 @@ class Lens:
 
         def read(model: Any, _: Any) -> np.ndarray:
             own = self.read if model is self.model else self.for_twin(model)
+            found = own(slice(None), lambda p, *_: p[..., answers].exp().double().cpu())
             # All but the last layer, which is the answer itself.
-            each = own(slice(None), lambda p: p[:-1, :, :, answers].exp().double().cpu())
-            return torch.cat(each, 1).transpose(0, 1).numpy()
+            return torch.cat([torch.stack(each[:-1], 1) for each in found]).numpy()
 
         probability_of_target.__name__ = f"largest mean probability of the target: {self.method}"
         return null_test(

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from bregma.errors import InvalidArgument
 from bregma.mechanism.circuits._contrast import batches
@@ -119,7 +120,7 @@ def tune_lens(
     tokens : bool
         Learn from the answers at all tokens, where each token has one (language models).
     epochs, batch_size, learning_rate
-        Of Adam. All layers of a batch are in memory at once, with all of their answers.
+        Of Adam. Answers are in memory for one layer of a batch at a time.
     seed : int
         Of the split and the batches.
 
@@ -172,8 +173,13 @@ def _divergences(
     with torch.no_grad():
         *before, last = states(stream, inputs)
         wanted = answers_at(stream, last, tokens)
-    each = [answers_at(stream, lens(x, i), tokens) for i, x in enumerate(before)]
-    return torch.stack([divergence(wanted, found).mean(-1) for found in each])
+
+    def at_layer(x: Tensor, i: int) -> Float[Tensor, " input"]:
+        return divergence(wanted, answers_at(stream, lens(x, i), tokens)).mean(-1)
+
+    # On the way back a layer is computed again: all answers at all layers would not fit.
+    each = [checkpoint(at_layer, x, i, use_reentrant=False) for i, x in enumerate(before)]
+    return torch.stack(each)
 
 
 def _scored(
