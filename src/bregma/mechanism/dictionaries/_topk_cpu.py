@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from bregma.mechanism.dictionaries import _topk_kernels as kernels
@@ -21,13 +20,8 @@ class OnCPU:
         self._pre = self._out = torch.empty(0, 0)
 
     def select(
-        self,
-        x: Float[Tensor, "sample input"],
-        weight: Float[Tensor, "feature input"],
-        bias: Float[Tensor, " feature"],
-        k: int,
-        half: bool,
-    ) -> tuple[Int[Tensor, "sample k"], Float[Tensor, "sample k"]]:
+        self, x: Tensor, weight: Tensor, bias: Tensor, k: int, half: bool
+    ) -> tuple[Tensor, Tensor]:
         """See `Work.select`."""
         index = torch.empty(len(x), k, dtype=torch.int32)
         value = torch.empty(index.shape)
@@ -48,13 +42,8 @@ class OnCPU:
         return index, value
 
     def residuals(
-        self,
-        decoder: Float[Tensor, "feature output"],
-        bias: Float[Tensor, " output"],
-        y: Float[Tensor, "sample output"],
-        index: Int[Tensor, "sample k"],
-        value: Float[Tensor, "sample k"],
-    ) -> tuple[Float[Tensor, "sample output"], Float[Tensor, "sample k"], Float[Tensor, " sample"]]:
+        self, decoder: Tensor, bias: Tensor, y: Tensor, index: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """See `Work.residuals`."""
         if self._out.shape != y.shape:
             self._out = torch.empty(y.shape)
@@ -64,13 +53,7 @@ class OnCPU:
         _each(partial(kernels.residuals, *given, np.float32(2 / len(y)), *made), len(y))
         return self._out, slope, squares
 
-    def by_feature(
-        self,
-        index: Int[Tensor, "sample k"],
-        value: Float[Tensor, "sample k"],
-        slope: Float[Tensor, "sample k"],
-        n_features: int,
-    ) -> Hits:
+    def by_feature(self, index: Tensor, value: Tensor, slope: Tensor, n_features: int) -> Hits:
         """See `Work.by_feature`."""
         found = kernels.by_feature(index.numpy(), value.numpy(), slope.numpy(), n_features)
         return Hits(*map(torch.from_numpy, found))
@@ -78,9 +61,9 @@ class OnCPU:
     def adam_rows(
         self,
         hits: Hits,
-        factors: Float[Tensor, " hit"],
-        vectors: Float[Tensor, "sample number"],
-        weight: Float[Tensor, "feature number"],
+        factors: Tensor,
+        vectors: Tensor,
+        weight: Tensor,
         adam: Adam,
         unit_length: bool,
     ) -> None:

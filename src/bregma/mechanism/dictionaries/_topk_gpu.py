@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 import triton
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from bregma.mechanism.dictionaries import _topk_gpu_kernels as kernels
@@ -19,13 +18,8 @@ class OnGPU:
     """See `Work`."""
 
     def select(
-        self,
-        x: Float[Tensor, "sample input"],
-        weight: Float[Tensor, "feature input"],
-        bias: Float[Tensor, " feature"],
-        k: int,
-        half: bool,
-    ) -> tuple[Int[Tensor, "sample k"], Float[Tensor, "sample k"]]:
+        self, x: Tensor, weight: Tensor, bias: Tensor, k: int, half: bool
+    ) -> tuple[Tensor, Tensor]:
         """See `Work.select`."""
         by = weight.bfloat16().T if half else weight.T
         best = []
@@ -41,13 +35,8 @@ class OnGPU:
         return index, value
 
     def residuals(
-        self,
-        decoder: Float[Tensor, "feature output"],
-        bias: Float[Tensor, " output"],
-        y: Float[Tensor, "sample output"],
-        index: Int[Tensor, "sample k"],
-        value: Float[Tensor, "sample k"],
-    ) -> tuple[Float[Tensor, "sample output"], Float[Tensor, "sample k"], Float[Tensor, " sample"]]:
+        self, decoder: Tensor, bias: Tensor, y: Tensor, index: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """See `Work.residuals`."""
         out, slope, squares = torch.empty_like(y), torch.empty_like(value), y.new_empty(len(y))
         kernels.residuals[(len(y),)](
@@ -56,13 +45,7 @@ class OnGPU:
         )  # fmt: skip
         return out, slope, squares
 
-    def by_feature(
-        self,
-        index: Int[Tensor, "sample k"],
-        value: Float[Tensor, "sample k"],
-        slope: Float[Tensor, "sample k"],
-        n_features: int,
-    ) -> Hits:
+    def by_feature(self, index: Tensor, value: Tensor, slope: Tensor, n_features: int) -> Hits:
         """See `Work.by_feature`."""
         features = torch.where(value > 0, index, n_features).flatten()  # those not on come last
         features, order = features.sort(stable=True)
@@ -76,9 +59,9 @@ class OnGPU:
     def adam_rows(
         self,
         hits: Hits,
-        factors: Float[Tensor, " hit"],
-        vectors: Float[Tensor, "sample number"],
-        weight: Float[Tensor, "feature number"],
+        factors: Tensor,
+        vectors: Tensor,
+        weight: Tensor,
         adam: Adam,
         unit_length: bool,
     ) -> None:
