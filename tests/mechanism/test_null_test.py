@@ -211,6 +211,8 @@ def test_bad_input():
     net = network()
     with pytest.raises(NotIdentifiable, match=r"p = 0.1 at best.*at least 19"):
         null_test(first_unit, net, x, y, n=9, seed=0)
+    with pytest.raises(NotIdentifiable, match="4 inputs can be exchanged in 24 ways"):
+        null_test(first_unit, network(), x[:4], y[:4], n=99, level=0.99, seed=0)
     with pytest.raises(NotIdentifiable, match="3 inputs"):
         null_test(first_unit, net, x[:3], y[:3], n=19, seed=0)
     with pytest.raises(InvalidArgument, match="19 targets for 20 inputs"):

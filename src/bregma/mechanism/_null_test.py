@@ -128,6 +128,12 @@ def null_test(
     wanted = None if targets is None else np.asarray(targets)
     if wanted is not None and len(wanted) != len(traces):
         raise InvalidArgument(f"{len(wanted)} targets for {len(traces)} inputs")
+    if wanted is not None and 1 / order.n_arrangements > (1 - level) * (1 + 1e-9):
+        raise NotIdentifiable(
+            f"the targets of {len(traces)} inputs can be exchanged in {order.n_arrangements:g} "
+            f"ways, which reach p = {1 / order.n_arrangements:.3g} at best; the asked level needs "
+            f"{1 - level:.3g}. Give more inputs"
+        )
 
     found, candidates = score(traces, wanted, _name(system))
     twins, exchanged = _null_systems(nulls, system, inputs, n, seed)
