@@ -153,6 +153,7 @@ def _wait_for(condition, seconds=60):
         time.sleep(0.05)
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_ends_all_and_keeps_what_is_done(write_claim, tmp_path):
     path = write_claim(
         body="""

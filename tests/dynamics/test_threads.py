@@ -270,6 +270,7 @@ def test_more_threads_than_cores_get_on():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_control_c_ends_all_threads(teams):
     n = Network({"E": Population(LIF, 4000)}, drives=[Drive("E", "I", 1.1)])
     simulate(n, "1 ms", seed=0)  # compiles
