@@ -97,9 +97,9 @@ class Probe:
             What flowed.
         """
         n, least = min(batch_size, len(stimuli)), min(PROBE, len(stimuli))
-        if not self.changed and n >= least and n * self._behind() <= PROBE:
+        if not self.changed and n >= least and n * self._behind() <= PROBE and self._lacks(n):
             called_with = self.feed(stimuli[:n])
-            if n == least or n not in self._lengths(called_with):
+            if n == least or not _has_axis(called_with, n):
                 heard = self._listen(called_with, n, keep=True)
                 if n == least or not heard.is_doubtful:
                     return heard
@@ -115,14 +115,14 @@ class Probe:
                 return after / len(self.modules)
         return 0.0
 
-    def _lengths(self, called_with: Call) -> set[int]:
-        """Lengths of all axes of the network and of a stimulus."""
-        args, kwargs = called_with
-        tensors = [value[0] for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        for module in self.modules.values():
-            own = (*module._parameters.values(), *module._buffers.values())
-            tensors += [tensor for tensor in own if tensor is not None]
-        return {length for tensor in tensors for length in tensor.shape}
+    def _lacks(self, n: int) -> bool:
+        """Whether no axis of a weight has a length that many stimuli could be taken for."""
+        weights = (
+            weight
+            for module in self.modules.values()
+            for weight in (*module._parameters.values(), *module._buffers.values())
+        )
+        return n <= PROBE or not any(n in weight.shape for weight in weights if weight is not None)
 
     def _listen(self, called_with: Call, n: int, *, keep: bool) -> Heard:
         heard = Heard()
@@ -176,6 +176,13 @@ class Probe:
                 if isinstance(n := getattr(module, attribute, None), int) and n > 0:
                     return n
         return None
+
+
+def _has_axis(called_with: Call, n: int) -> bool:
+    """Whether a stimulus has an axis of a length."""
+    args, kwargs = called_with
+    given = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+    return any(n in value.shape[1:] for value in given)
 
 
 def reduced(tensor: Tensor, reduce: Reduce, over: tuple[int, ...]) -> Tensor:
