@@ -3,6 +3,7 @@ from ._clamped import Moment as Moment
 from ._clamped import TrainingClamp as TrainingClamp
 from ._clamped import clamped as clamped
 from ._interacting_parts import InteractingParts as InteractingParts
+from .circuits._attribute import attribute as attribute
 from .circuits._attend import Attended as Attended
 from .circuits._attend import attend as attend
 from .circuits._backward_paths import BackwardPaths as BackwardPaths

@@ -107,7 +107,7 @@ def patch(
         values, before = _grid(
             stream, base, given, pairs, part, tokens, metric, batch_size, progress
         )
-        after = _measured(stream, source, pairs, metric, batch_size)
+        after = measured(stream, source, pairs, metric, batch_size)
     name = f"patching of each {part} ({kind})"
     return Effects(values, after - before, name, model, again)
 
@@ -172,7 +172,7 @@ def ablate(
         values, before = _grid(
             stream, pairs.clean, given, pairs, part, tokens, metric, batch_size, progress
         )
-        after = _measured(stream, pairs.corrupt, pairs, metric, batch_size)
+        after = measured(stream, pairs.corrupt, pairs, metric, batch_size)
     name = f"ablation of each {part} ({baseline})"
     return Effects(values, after - before, name, model, again)
 
@@ -189,13 +189,10 @@ def _grid(
     progress: bool,
 ) -> tuple[xr.DataArray, Float[np.ndarray, " pair"]]:
     """Effects of replacing each part by what is given, and the measure before."""
-    if part not in PLACE:
-        raise InvalidArgument(f"part={part!r} is none of {', '.join(PLACE)}")
-    if batch_size < 1:
-        raise InvalidArgument(f"batch_size must be 1 or more, not {batch_size}")
+    check_part(part)
     parts = batches(len(pairs), batch_size)
     n_steps = len(parts) * len(stream.layers)
-    found, measured = [], []
+    found, starts = [], []
     with show_progress[Any](what="patching", total=n_steps, show=progress) as bar:
         for rows in parts:
             cache, other = observe(stream, base[rows]), given(stream, rows)
@@ -210,20 +207,31 @@ def _grid(
                 effects.append(torch.stack(changed, -1))
                 bar.advance()
             found.append(torch.stack(effects, 1).double().cpu())
-            measured.append(before.double().cpu())
-    values = torch.cat(found)
+            starts.append(before.double().cpu())
+    return grid_of(torch.cat(found), part, tokens, stream), torch.cat(starts).numpy()
+
+
+def check_part(part: str) -> None:
+    """Refuse names of no part."""
+    if part not in PLACE:
+        raise InvalidArgument(f"part={part!r} is none of {', '.join(PLACE)}")
+
+
+def grid_of(
+    values: Float[Tensor, "pair layer *part"], part: str, tokens: bool, stream: Stream
+) -> xr.DataArray:
+    """Effects with the names of their axes."""
     dims: list[str] = ["pair", "layer"]
-    shape = [len(pairs), len(stream.layers)]
+    shape = [len(values), len(stream.layers)]
     if part == "head":
         dims, shape = [*dims, "head"], [*shape, stream.n_heads]
     if tokens:
-        dims, shape = [*dims, "token"], [*shape, cache.before.shape[2]]
-    array = xr.DataArray(
+        dims, shape = [*dims, "token"], [*shape, values[0].numel() // np.prod(shape[1:], dtype=int)]
+    return xr.DataArray(
         values.reshape(shape).numpy(),
         dims=dims,
         coords={dim: np.arange(n) for dim, n in zip(dims, shape, strict=True)},
     )
-    return array, torch.cat(measured).numpy()
 
 
 def _deltas(
@@ -247,9 +255,10 @@ def _deltas(
             yield delta * one_token[some]
 
 
-def _measured(
+def measured(
     stream: Stream, inputs: Tensor, pairs: Pairs, metric: Metric, batch_size: int
 ) -> Float[np.ndarray, " pair"]:
+    """The measure of a network as it is."""
     found = [
         metric(stream.run(stream.embed(inputs[rows])), pairs[rows]).double().cpu()
         for rows in batches(len(pairs), batch_size)
