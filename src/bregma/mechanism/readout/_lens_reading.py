@@ -141,8 +141,12 @@ class Lens:
         NotIdentifiable
             Too few twins or inputs for the level.
         """
-        answers, which = np.unique(self.targets, return_inverse=True)
-        which = which.reshape(len(self.targets), -1)  # (input, place)
+        # Targets change places among inputs, so that a place needs the answers that it has in any.
+        columns = self.targets.reshape(len(self.targets), -1).T
+        each = [np.unique(column, return_inverse=True) for column in columns]
+        most = max(len(answers) for answers, _ in each)
+        wanted = torch.as_tensor(np.stack([np.resize(answers, most) for answers, _ in each]))
+        which = np.stack([number for _, number in each], 1)  # (input, place)
 
         def probability_of_target(
             found: Float[np.ndarray, "input layer place answer"], rows: Any
@@ -150,11 +154,15 @@ class Lens:
             own = np.take_along_axis(found, rows[:, None, :, None], -1)
             return own[..., 0].mean(axis=(0, 2))
 
+        def probabilities_of_targets(log_p: Answers, *_: Any) -> Tensor:
+            at = wanted.to(log_p.device).expand(len(log_p), -1, -1)
+            return log_p.gather(-1, at).exp().double().cpu()
+
         def read(model: Any, _: Any) -> np.ndarray:
             own = self.read if model is self.model else self.for_twin(model)
-            found = own(slice(None), lambda p, *_: p[..., answers].exp().double().cpu())
+            found = own(slice(None), probabilities_of_targets)
             # All but the last layer, which is the answer itself.
-            return torch.cat([torch.stack(each[:-1], 1) for each in found]).numpy()
+            return torch.cat([torch.stack(layers[:-1], 1) for layers in found]).numpy()
 
         probability_of_target.__name__ = f"largest mean probability of the target: {self.method}"
         return null_test(
