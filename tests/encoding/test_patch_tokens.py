@@ -9,6 +9,7 @@ from torch import nn
 
 from bregma.encoding import AttentionReadout, TokenRegressor, patch_tokens
 from bregma.errors import InvalidArgument
+from bregma.run import private_randomness
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32}
 
@@ -19,7 +20,8 @@ def images(n=3, rows=32, columns=32):
 
 @pytest.fixture(scope="module")
 def vit(timm):
-    return timm.create_model("test_vit", img_size=32).eval()
+    with private_randomness(0):  # the same weights whatever was drawn before
+        return timm.create_model("test_vit", img_size=32).eval()
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,8 @@ def dino(transformers):
     config = transformers.Dinov2WithRegistersConfig(
         **SIZE, patch_size=8, num_register_tokens=4, mlp_ratio=2
     )
-    return transformers.Dinov2WithRegistersModel(config).eval()
+    with private_randomness(0):
+        return transformers.Dinov2WithRegistersModel(config).eval()
 
 
 def test_tokens_of_timm_are_those_behind_the_class_token(vit):
