@@ -20,7 +20,7 @@ def images(n=3, rows=32, columns=32):
 
 @pytest.fixture(scope="module")
 def vit(timm):
-    with private_randomness(0):  # the same weights whatever was drawn before
+    with private_randomness(1):  # the same weights whatever was drawn before
         return timm.create_model("test_vit", img_size=32).eval()
 
 
@@ -29,7 +29,7 @@ def dino(transformers):
     config = transformers.Dinov2WithRegistersConfig(
         **SIZE, patch_size=8, num_register_tokens=4, mlp_ratio=2
     )
-    with private_randomness(0):
+    with private_randomness(1):
         return transformers.Dinov2WithRegistersModel(config).eval()
 
 
@@ -120,6 +120,6 @@ def test_from_images_to_responses(name, request):
     responses = np.stack([x[:, 0, 0], x[:, 3, 1]], axis=1)
     readout = AttentionReadout(x.shape[2], ["a", "b"], grid=grid, seed=0)
     fitted = TokenRegressor(
-        readout, epochs=60, patience=20, lr=2e-2, batch_size=30, seed=0, device="cpu"
+        readout, epochs=400, patience=100, lr=2e-2, batch_size=30, seed=0, device="cpu"
     ).fit(x, responses)
     assert fitted.score(x, responses) > 0.5
