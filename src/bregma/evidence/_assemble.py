@@ -15,6 +15,7 @@ from ._evidence import Evidence
 from ._inferred import Inferred
 from ._model_tests import against_ceiling, between_models, positive, t_quantile
 from ._parts import Ceiling, Interval, Null
+from ._permutation import check_arrangements
 from ._set import EvidenceSet
 
 OWN_CITATIONS = ("phipson2010permutation", "benjamini1995", "holm1979")
@@ -126,13 +127,12 @@ def _check_reachable(inferred: Inferred, alpha: float) -> None:
     draws = inferred.null.shape[0]
     if draws == 0:
         raise InvalidArgument("the null has no draws; ask for permutations")
-    smallest = 1 / inferred.n_arrangements
-    if smallest > alpha * (1 + 1e-9):
-        raise NotIdentifiable(
-            f"only {inferred.n_arrangements:g} distinct arrangements exist "
-            f"({inferred.exchanged}), so the smallest p that can be reached is {smallest:.3g}; "
-            f"the asked level needs {alpha:.3g}. Use more stimuli or a lower level"
-        )
+    check_arrangements(
+        inferred.n_arrangements,
+        alpha,
+        f"the data can be exchanged ({inferred.exchanged})",
+        "Use more stimuli or a lower level",
+    )
     smallest = 1 / draws if inferred.exact else 1 / (1 + draws)
     if smallest > alpha * (1 + 1e-9):
         raise NotIdentifiable(

@@ -70,6 +70,32 @@ def arrangements(n: int, n_draws: int, *, seed: int) -> Arrangements:
     return Arrangements(order, count, False)
 
 
+def check_arrangements(n: float, alpha: float, exchange: str, remedy: str) -> None:
+    """Refuse a level that no exchange of so few things can reach.
+
+    Parameters
+    ----------
+    n : float
+        How many distinct arrangements there are.
+    alpha : float
+        The p that has to be reached.
+    exchange : str
+        What can be exchanged, as the beginning of a sentence.
+    remedy : str
+        What to do.
+
+    Raises
+    ------
+    NotIdentifiable
+        The smallest p is above that.
+    """
+    if 1 / n > alpha * (1 + 1e-9):
+        raise NotIdentifiable(
+            f"{exchange} in {n:g} ways, so the smallest p that can be reached is {1 / n:.3g}; "
+            f"the asked level needs {alpha:.3g}. {remedy}"
+        )
+
+
 def shuffled_labels(
     recording: Recording, *, label: str = "stimulus", within: str | None = None, seed: int
 ) -> Recording:

@@ -18,6 +18,7 @@ from scipy.special import gammaln
 
 from bregma.errors import InvalidArgument, NotIdentifiable
 from bregma.evidence import permutation_p
+from bregma.evidence._permutation import check_arrangements
 from bregma.recording import Recording
 
 from ._discriminant import DecodingMethod, arrangement_scores
@@ -227,11 +228,9 @@ def decode_over_time(
     rng = np.random.default_rng(seed)
     fold = _stratified(label, folds, rng)
     arrangements = _count_arrangements(label, fold)
-    if 1 / arrangements > 1 - level:
-        raise NotIdentifiable(
-            f"labels can be exchanged within folds in {arrangements:g} ways, so p is at least "
-            f"{1 / arrangements:.3g}; the level needs {1 - level:.3g}. Use more epochs"
-        )
+    check_arrangements(
+        arrangements, 1 - level, "labels can be exchanged within folds", "Use more epochs"
+    )
     orders = np.stack(
         [np.arange(len(label)), *(_within_folds(fold, rng) for _ in range(n_permutations))]
     )

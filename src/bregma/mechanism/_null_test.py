@@ -11,6 +11,7 @@ from scipy import stats
 
 from bregma.errors import InvalidArgument, NotIdentifiable, UnknownName
 from bregma.evidence import Arrangements, Evidence, Interval, Null, arrangements
+from bregma.evidence._permutation import check_arrangements
 from bregma.mechanism._means import check_level
 from bregma.mechanism._traces import recalibrate, traces_of
 from bregma.run import derive, spawn
@@ -128,12 +129,9 @@ def null_test(
     wanted = None if targets is None else np.asarray(targets)
     if wanted is not None and len(wanted) != len(traces):
         raise InvalidArgument(f"{len(wanted)} targets for {len(traces)} inputs")
-    if wanted is not None and 1 / order.n_arrangements > (1 - level) * (1 + 1e-9):
-        raise NotIdentifiable(
-            f"the targets of {len(traces)} inputs can be exchanged in {order.n_arrangements:g} "
-            f"ways, which reach p = {1 / order.n_arrangements:.3g} at best; the asked level needs "
-            f"{1 - level:.3g}. Give more inputs"
-        )
+    if wanted is not None:
+        what = f"the targets of {len(traces)} inputs can be exchanged"
+        check_arrangements(order.n_arrangements, 1 - level, what, "Give more inputs")
 
     found, candidates = score(traces, wanted, _name(system))
     twins, exchanged = _null_systems(nulls, system, inputs, n, seed)

@@ -58,7 +58,7 @@ def with_checked_labels(data: xr.DataArray) -> xr.DataArray:
 def labelled(
     values: Any, dims: Sequence[Hashable], columns: Mapping[str, Coordinate], name: Hashable
 ) -> xr.DataArray:
-    """Values with their labels, which are checked; ids that are not given are numbers."""
+    """Values with their labels, which are checked; ids that are not given are counted."""
     sizes = dict(zip(map(str, dims), values.shape, strict=True))
     coords = {
         key: (dim, clean_labels(labels, f"coordinate {key!r}"))

@@ -59,6 +59,22 @@ def device(name: str | torch.device | None = None) -> torch.device:
     return asked
 
 
+def on_gpu(tensor: torch.Tensor) -> bool:
+    """Whether a tensor lies where Triton's kernels run.
+
+    Parameters
+    ----------
+    tensor : torch.Tensor
+        Any tensor.
+
+    Returns
+    -------
+    bool
+        True on CUDA, and on ROCm, which PyTorch calls so too.
+    """
+    return tensor.device.type == "cuda"
+
+
 def dtype(name: str | torch.dtype, on: torch.device | None = None) -> torch.dtype:
     """The floating-point precision of that name.
 

@@ -97,11 +97,13 @@ class Probe:
             What flowed.
         """
         n, least = min(batch_size, len(stimuli)), min(PROBE, len(stimuli))
-        if not self.changed and n >= least and n * self._behind() <= PROBE and self._lacks(n):
+        as_sure = n == least  # as with two stimuli
+        may_keep = not self.changed and n >= least and n * self._behind() <= PROBE
+        if may_keep and (as_sure or self._lacks(n)):
             called_with = self.feed(stimuli[:n])
-            if n == least or not _has_axis(called_with, n):
+            if as_sure or not _has_axis(called_with, n):
                 heard = self._listen(called_with, n, keep=True)
-                if n == least or not heard.is_doubtful:
+                if as_sure or not heard.is_doubtful:
                     return heard
         return self._listen(self.feed(stimuli[:least]), least, keep=False)
 
@@ -122,7 +124,7 @@ class Probe:
             for module in self.modules.values()
             for weight in (*module._parameters.values(), *module._buffers.values())
         )
-        return n <= PROBE or not any(n in weight.shape for weight in weights if weight is not None)
+        return not any(n in weight.shape for weight in weights if weight is not None)
 
     def _listen(self, called_with: Call, n: int, *, keep: bool) -> Heard:
         heard = Heard()

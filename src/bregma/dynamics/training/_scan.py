@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from bregma._extras import require
 from bregma.dynamics.training._scan_program import Keeping, keeping
 from bregma.dynamics.training._scan_run import Run, ScanSettings, Tensors
+from bregma.run._device import on_gpu
 
 
 def scan(
@@ -156,8 +157,3 @@ def _run_of(
     from bregma.dynamics.training._triton_scan import DeviceRun
 
     return DeviceRun(settings, keep, n_steps, tensors)
-
-
-def on_gpu(tensor: Tensor) -> bool:
-    """Whether a tensor lies where Triton's kernels run."""
-    return tensor.device.type == "cuda"

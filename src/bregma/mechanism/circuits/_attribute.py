@@ -13,11 +13,9 @@ from bregma.errors import InvalidArgument
 from bregma.mechanism.circuits._cache import observe
 from bregma.mechanism.circuits._contrast import Metric, Pairs, batches, ends, logit_difference
 from bregma.mechanism.circuits._effects import Effects
-from bregma.mechanism.circuits._patch import check_part, grid_of, measured
+from bregma.mechanism.circuits._patch import FIELD, check_part, grid_of, measured
 from bregma.mechanism.circuits._read import as_stream
 from bregma.mechanism.circuits._stream import Stream, Vectors
-
-FIELD = {"head": "heads", "attention": "attention", "mlp": "mlp", "residual": "before"}
 
 
 def attribute(

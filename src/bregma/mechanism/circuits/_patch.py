@@ -28,6 +28,7 @@ from bregma.mechanism.circuits._stream import Stream
 from bregma.run import progress as show_progress
 
 PLACE = {"head": "attention", "attention": "attention", "mlp": "mlp", "residual": "before"}
+FIELD = PLACE | {"head": "heads"}  # of `Cache`: what each part gathers, writes or is
 
 
 def patch(
@@ -242,8 +243,7 @@ def _deltas(
         own = stream.layers[layer].attention.write_apart(other.heads[layer] - cache.heads[layer])
         each = own.expand(len(cache.before[layer]), *own.shape[1:]).unbind(1)
     else:
-        name = "before" if part == "residual" else part
-        difference = getattr(other, name)[layer] - getattr(cache, name)[layer]
+        difference = getattr(other, FIELD[part])[layer] - getattr(cache, FIELD[part])[layer]
         each = (difference.expand_as(cache.before[layer]),)
     for delta in each:
         if not tokens:

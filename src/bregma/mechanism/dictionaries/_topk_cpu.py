@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from bregma.mechanism.dictionaries import _topk_kernels as kernels
-from bregma.mechanism.dictionaries._topk_work import ROWS, SLICE, Adam, Hits
+from bregma.mechanism.dictionaries._topk_work import SLICE, Adam, Hits
 from bregma.run._threads import in_threads
+
+ROWS = 128  # samples or features of one piece of work
 
 
 class OnCPU:

@@ -14,6 +14,7 @@ from bregma.errors import InvalidArgument, UnknownName
 from bregma.mechanism.dictionaries._autoencoder import SparseAutoencoder
 from bregma.mechanism.dictionaries._codes import TopKCode, enough
 from bregma.mechanism.dictionaries._topk_work import Adam, Work
+from bregma.run._device import on_gpu
 
 
 @dataclass
@@ -195,11 +196,6 @@ def has_bfloat16() -> bool:
     """
     asks: Sequence[str] = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, ask, bool)() for ask in asks)
-
-
-def on_gpu(tensor: Tensor) -> bool:
-    """Whether a tensor lies where Triton's kernels run."""
-    return tensor.device.type == "cuda"
 
 
 def _work_on(tensor: Tensor) -> Work:

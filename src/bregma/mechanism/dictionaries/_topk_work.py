@@ -7,7 +7,6 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor
 
-ROWS = 128  # samples or features of one piece of work
 SLICE = 1024  # samples that are multiplied with all features at once
 
 

@@ -28,7 +28,7 @@ def answers_at(stream: Stream, x: Vectors, tokens: bool) -> Float[Tensor, "batch
     if not tokens:
         x = x[:, stream.place, None]
     # One token at a time, which is all that a head behind a norm looks at.
-    return stream.answer(x.flatten(0, 1)[:, None]).float().log_softmax(-1).unflatten(0, x.shape[:2])
+    return stream.answer_each(x).float().log_softmax(-1)
 
 
 def check_tokens(stream: Stream, tokens: bool) -> None:
