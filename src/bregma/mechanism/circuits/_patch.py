@@ -222,17 +222,14 @@ def grid_of(
     values: Float[Tensor, "pair layer *part"], part: str, tokens: bool, stream: Stream
 ) -> xr.DataArray:
     """Effects with the names of their axes."""
-    dims: list[str] = ["pair", "layer"]
-    shape = [len(values), len(stream.layers)]
+    dims, shape = ["pair", "layer"], [len(values), len(stream.layers)]
     if part == "head":
         dims, shape = [*dims, "head"], [*shape, stream.n_heads]
     if tokens:
-        dims, shape = [*dims, "token"], [*shape, values[0].numel() // np.prod(shape[1:], dtype=int)]
-    return xr.DataArray(
-        values.reshape(shape).numpy(),
-        dims=dims,
-        coords={dim: np.arange(n) for dim, n in zip(dims, shape, strict=True)},
-    )
+        dims, shape = [*dims, "token"], [*shape, -1]
+    grid = values.reshape(shape).numpy()
+    coords = {dim: np.arange(n) for dim, n in zip(dims, grid.shape, strict=True)}
+    return xr.DataArray(grid, dims=dims, coords=coords)
 
 
 def _deltas(
